@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The suite's small image with a shell, as an OCI archive.
+
+It is made of the host's own static busybox, so that no registry has to be within
+reach. Every image carries a nonce in its labels: two images with equal layers share
+their id only if their configs are equal, and removing an image by id takes every tag
+of it. With the nonce the id is one run's alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import struct
+import subprocess
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+#: Repository of the images that runs make for themselves.
+REPOSITORY = "localhost/cri-conformance/shell"
+#: Label of every image built here: whose it is.
+NONCE_LABEL = "cri-conformance/nonce"
+#: Names another static busybox to build from.
+BUSYBOX_VARIABLE = "CRI_CONFORMANCE_BUSYBOX"
+
+_BUSYBOX_NAMES = ("busybox", "busybox.static", "busybox-static")
+_OCI = "application/vnd.oci.image"
+#: No clock in an image: equal input gives equal bytes.
+_MADE_AT, _MADE_AT_TEXT = 1577836800, "2020-01-01T00:00:00Z"
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+#: Users and groups that tests may name; ``nobody`` is in a second group.
+PASSWD = """\
+root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1:daemon:/usr/sbin:/bin/false
+www-data:x:33:33:www-data:/var/www:/bin/false
+operator:x:37:37:operator:/var:/bin/false
+nobody:x:65534:65534:nobody:/home:/bin/false
+"""
+GROUP = """\
+root:x:0:
+daemon:x:1:
+adm:x:4:
+tty:x:5:
+www-data:x:33:
+operator:x:37:
+users:x:100:nobody
+nobody:x:65534:
+"""
+_FOLDERS = ("bin", "dev", "etc", "home", "proc", "root", "run", "sys", "tmp", "usr", "usr/bin")
+
+
+class ImageError(Exception):
+    """The image can't be built here; one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What was built. ``id`` is the config's digest, ``digest`` the manifest's."""
+
+    reference: str
+    id: str
+    digest: str
+    architecture: str
+    size: int
+
+
+def reference_for(nonce: str, owner: str) -> str:
+    """The reference of a run's own image: its tag tells a sweep whose it is."""
+    return f"{REPOSITORY}:{nonce}-{owner}"
+
+
+def owner_in_tag(tag: str) -> tuple[str, str]:
+    """(nonce, owner) as ``reference_for`` put them into a tag; owner is "" if it has none."""
+    nonce, _, owner = tag.partition("-")
+    return nonce, owner
+
+
+def build_archive(
+    path: Path, reference: str, nonce: str, entrypoint: Sequence[str] = ()
+) -> ImageInfo:
+    """Write an OCI archive whose one image is named ``reference``. Raises ImageError."""
+    busybox = find_busybox()
+    try:
+        binary = busybox.read_bytes()
+        architecture = _architecture(binary)
+        layer = _layer(binary, _applets(busybox))
+        # Left uncompressed: it is read once from a local file, and zlib's output differs
+        # from version to version.
+        layer_descriptor = _descriptor("layer.v1.tar", layer)
+        settings: dict[str, Any] = {"Env": [_PATH], "Labels": {NONCE_LABEL: nonce}}
+        settings |= {"Entrypoint": list(entrypoint)} if entrypoint else {"Cmd": ["/bin/sh"]}
+        config = _json(
+            {
+                "architecture": architecture,
+                "os": "linux",
+                "created": _MADE_AT_TEXT,
+                "config": settings,
+                "rootfs": {"type": "layers", "diff_ids": [layer_descriptor["digest"]]},
+                "history": [{"created": _MADE_AT_TEXT, "created_by": "cri-conformance image"}],
+            }
+        )
+        config_descriptor = _descriptor("config.v1+json", config)
+        manifest = _json(
+            {
+                "schemaVersion": 2,
+                "mediaType": f"{_OCI}.manifest.v1+json",
+                "config": config_descriptor,
+                "layers": [layer_descriptor],
+            }
+        )
+        named = {
+            **_descriptor("manifest.v1+json", manifest),
+            "platform": {"architecture": architecture, "os": "linux"},
+            # containerd reads the first, podman and skopeo the second.
+            "annotations": {
+                "io.containerd.image.name": reference,
+                "org.opencontainers.image.ref.name": reference,
+            },
+        }
+        index = {"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": [named]}
+        with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+            _file(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
+            _file(archive, "index.json", _json(index))
+            for blob in (manifest, config, layer):
+                _file(archive, f"blobs/sha256/{hashlib.sha256(blob).hexdigest()}", blob)
+    except OSError as error:
+        raise ImageError(f"can't write the test image to {path}: {error}") from None
+    return ImageInfo(
+        reference, config_descriptor["digest"], named["digest"], architecture, len(layer)
+    )
+
+
+def find_busybox() -> Path:
+    """The static busybox of this host. Raises ImageError if there is none."""
+    if given := os.environ.get(BUSYBOX_VARIABLE, ""):
+        if not _static(Path(given)):
+            raise ImageError(f"${BUSYBOX_VARIABLE} names {given}, which is no static ELF program")
+        return Path(given)
+    for name in _BUSYBOX_NAMES:
+        found = shutil.which(name)
+        if found and _static(Path(found)):
+            return Path(found)
+    raise ImageError(
+        "no static busybox here to build the test image from: apt-get install busybox-static, "
+        f"or name one in ${BUSYBOX_VARIABLE}, or give --cri-test-image REF"
+    )
+
+
+_ELF_MAGIC = b"\x7fELF"
+_PT_INTERP = 3
+#: (machine in the ELF header, little endian) → OCI's name of the architecture.
+_ARCHITECTURES = {
+    (3, True): "386",
+    (21, False): "ppc64",
+    (21, True): "ppc64le",
+    (22, False): "s390x",
+    (40, True): "arm",
+    (62, True): "amd64",
+    (183, True): "arm64",
+    (243, True): "riscv64",
+    (258, True): "loong64",
+}
+
+
+def _static(path: Path) -> bool:
+    """Whether a file is an ELF program that asks for no interpreter, so runs in an empty root."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+            if len(head) < 64 or not head.startswith(_ELF_MAGIC):
+                return False
+            order = "<" if head[5] == 1 else ">"
+            if head[4] == 2:
+                (table,) = struct.unpack_from(f"{order}Q", head, 32)
+                size, count = struct.unpack_from(f"{order}HH", head, 54)
+            else:
+                (table,) = struct.unpack_from(f"{order}I", head, 28)
+                size, count = struct.unpack_from(f"{order}HH", head, 42)
+            file.seek(table)
+            headers = file.read(size * count)
+    except OSError:
+        return False
+    starts = range(0, len(headers) - 3, size) if size else ()
+    kinds = {struct.unpack_from(f"{order}I", headers, start)[0] for start in starts}
+    return bool(kinds) and _PT_INTERP not in kinds
+
+
+def _architecture(binary: bytes) -> str:
+    """OCI's name of what the binary runs on: its own header says it better than uname."""
+    little = binary[5] == 1
+    (machine,) = struct.unpack_from("<H" if little else ">H", binary, 18)
+    try:
+        return _ARCHITECTURES[machine, little]
+    except KeyError:
+        raise ImageError(
+            f"busybox is built for ELF machine {machine}, which has no architecture name here: "
+            "give --cri-test-image REF"
+        ) from None
+
+
+def _applets(busybox: Path) -> list[str]:
+    try:
+        done = subprocess.run(
+            [str(busybox.absolute()), "--list"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ImageError(f"{busybox} can't list its applets: {error}") from None
+    applets = sorted(set(done.stdout.split()) - {"busybox"})
+    if "sh" not in applets:
+        raise ImageError(f"{busybox} has no shell: name another busybox in ${BUSYBOX_VARIABLE}")
+    return applets
+
+
+def _layer(busybox: bytes, applets: Sequence[str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for entry, data in _entries(busybox, applets):
+            entry.mtime = _MADE_AT
+            tar.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _entries(busybox: bytes, applets: Sequence[str]) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    for name in _FOLDERS:
+        folder = tarfile.TarInfo(name)
+        folder.type = tarfile.DIRTYPE
+        folder.mode = {"tmp": 0o1777, "root": 0o700}.get(name, 0o755)
+        yield folder, b""
+    for name, mode, data in (
+        ("bin/busybox", 0o755, busybox),
+        ("etc/group", 0o644, GROUP.encode()),
+        ("etc/passwd", 0o644, PASSWD.encode()),
+    ):
+        file = tarfile.TarInfo(name)
+        file.mode, file.size = mode, len(data)
+        yield file, data
+    for name, target in (*((f"bin/{applet}", "busybox") for applet in applets), _ENV):
+        link = tarfile.TarInfo(name)
+        link.type, link.mode, link.linkname = tarfile.SYMTYPE, 0o777, target
+        yield link, b""
+
+
+#: Scripts say #!/usr/bin/env.
+_ENV = ("usr/bin/env", "../../bin/env")
+
+
+def _file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mtime = len(data), _MADE_AT
+    tar.addfile(entry, io.BytesIO(data))
+
+
+def _descriptor(kind: str, data: bytes) -> dict[str, Any]:
+    return {
+        "mediaType": f"{_OCI}.{kind}",
+        "digest": f"sha256:{hashlib.sha256(data).hexdigest()}",
+        "size": len(data),
+    }
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client: every call has a deadline, every call is recorded."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from cri_conformance.api.rpcs import RPCS
+from cri_conformance.wire.endpoint import Endpoint
+from cri_conformance.wire.history import History
+from cri_conformance.wire.outcome import Ok, Outcome, Refused, RuntimeGone, Unknown
+
+#: The kubelet takes 16 MiB, grpcio 4 by default. Ours is wider, so that a refusal is the runtime's:
+#: ExecSync may return 16 MB on each of two streams.
+LARGEST_MESSAGE = 64 * 1024 * 1024
+#: Seconds within which a living runtime answers Version.
+ALIVE_WITHIN = 2.0
+#: Deadlines of one Version after the other, in seconds, before a silent runtime counts as gone.
+PATIENCE = (ALIVE_WITHIN, 5.0, 8.0)
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+    ("grpc.max_send_message_length", LARGEST_MESSAGE),
+    # Without it grpcio sends the socket's path as authority, which Go servers refuse.
+    ("grpc.default_authority", "localhost"),
+    # One test's failure must not make the next wait for a back-off.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.enable_retries", 0),
+    # Channels with equal arguments would share connections, also with a vendor's own.
+    ("grpc.use_local_subchannel_pool", 1),
+]
+_IMAGE_SERVICE = "ImageService"
+
+
+class Client:
+    """A connection to one runtime. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        image_endpoint: Endpoint | None = None,
+        *,
+        timeout: float = 10.0,
+        metadata: tuple[tuple[str, str], ...] = (),
+        history: History | None = None,
+    ) -> None:
+        """``timeout`` in seconds holds for each call that names no deadline of its own."""
+        self.endpoint = endpoint
+        self.timeout = timeout
+        self.metadata = metadata
+        self.history = history or History(time.monotonic())
+        self._channels = {"": grpc.insecure_channel(endpoint.target, options=_OPTIONS)}
+        if image_endpoint and image_endpoint != endpoint:
+            self._channels[_IMAGE_SERVICE] = grpc.insecure_channel(
+                image_endpoint.target, options=_OPTIONS
+            )
+        self._gone = ""
+        self._stubs = {rpc.name: self._stub(rpc.name) for rpc in RPCS.values()}
+
+    def _stub(self, name: str) -> Callable[..., Any]:
+        rpc = RPCS[name]
+        channel = self._channels.get(rpc.service, self._channels[""])
+        kind = channel.unary_stream if rpc.server_streaming else channel.unary_unary
+        stub: Callable[..., Any] = kind(
+            rpc.path,
+            request_serializer=rpc.request.SerializeToString,
+            response_deserializer=rpc.response.FromString,
+        )
+        return stub
+
+    def call(
+        self,
+        rpc: str,
+        request: Message | None = None,
+        /,
+        *,
+        deadline: float | None = None,
+        **fields: Any,
+    ) -> Outcome:
+        """One unary call; the request as a message or by its fields, ``deadline`` in seconds.
+
+        Never raises for what the runtime answers; raises RuntimeGone if it is no longer there.
+        """
+        if self._gone:
+            raise RuntimeGone(self._gone)
+        if request is None:
+            request = RPCS[rpc].request(**fields)
+        limit = self.timeout if deadline is None else deadline
+        start = time.monotonic()
+        outcome: Outcome
+        try:
+            outcome = Ok(self._stubs[rpc](request, timeout=limit, metadata=self.metadata))
+            seconds = time.monotonic() - start
+        except grpc.RpcError as error:
+            seconds = time.monotonic() - start
+            outcome = _outcome_of(error, seconds, limit)
+        self.history.add(rpc, request, outcome, start, seconds)
+        if isinstance(outcome, Unknown) or (
+            isinstance(outcome, Refused) and outcome.code == "UNAVAILABLE"
+        ):
+            outcome = self._after_silence(rpc, outcome)
+        return outcome
+
+    def _after_silence(self, rpc: str, outcome: Outcome) -> Outcome:
+        """Tell an answer 'unavailable' and a slow call from a runtime that died."""
+        if not self.alive():
+            self._gone = (
+                f"{self.endpoint.text} no longer answers (seen at {rpc}: {outcome}); "
+                "see the runtime's log"
+            )
+            raise RuntimeGone(self._gone)
+        return outcome
+
+    def alive(self, patience: Sequence[float] = PATIENCE) -> bool:
+        """Whether the runtime answers Version, be it with an error.
+
+        Asks again, more patiently, while it takes connections: a loaded runtime is slow, not dead.
+        """
+        for seconds in patience:
+            try:
+                self._stubs["Version"](RPCS["Version"].request(), timeout=seconds)
+            except grpc.RpcError as error:
+                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                    # It may be starting again in this moment.
+                    if not self.wait_ready(ALIVE_WITHIN):
+                        return False
+                elif error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                    return True
+            else:
+                return True
+        return False
+
+    def wait_ready(self, seconds: float) -> bool:
+        """Wait until the endpoint takes connections, at most ``seconds``."""
+        try:
+            grpc.channel_ready_future(self._channels[""]).result(timeout=seconds)
+        except grpc.FutureTimeoutError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the connection. Further calls raise ValueError, as grpcio has it."""
+        for channel in self._channels.values():
+            channel.close()
+
+
+def _outcome_of(error: grpc.RpcError, seconds: float, limit: float) -> Outcome:
+    code: grpc.StatusCode = error.code()
+    details: str = error.details() or ""
+    # A runtime may itself answer DEADLINE_EXCEEDED (an ExecSync that timed out):
+    # only our own clock tells the two apart.
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and seconds >= limit:
+        return Unknown(f"the deadline of {limit:g} s passed")
+    if code is grpc.StatusCode.CANCELLED:
+        return Unknown("the call was cancelled")
+    if code is grpc.StatusCode.UNAVAILABLE and _BROKEN_OFF.search(details):
+        return Unknown(f"the connection broke: {details}")
+    if code is grpc.StatusCode.INTERNAL and details == "Exception deserializing response!":
+        return Unknown("the response is no message of this call (wrong types, or invalid UTF-8)")
+    return Refused(code.name, details)
+
+
+#: What grpcio itself says when a connection fails; a runtime's own words are others.
+_BROKEN_OFF = re.compile(
+    r"failed to connect|socket closed|connection (reset|refused)|broken pipe|goaway|recvmsg"
+    r"|stream removed|transport",
+    re.IGNORECASE,
+)

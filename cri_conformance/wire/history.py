@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record of every call, and the transcript that a failure shows.
+
+Recording must cost next to nothing: messages are kept as they are and only put
+into words when somebody asks. Old calls fall out, so a long run stays flat.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypedDict
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from cri_conformance.wire.outcome import Ok, Outcome, Refused
+
+#: Calls kept. A transcript reaches no further back.
+CAPACITY = 20_000
+#: Calls shown before the test's own, of those that concern its objects.
+EARLIER = 40
+#: A transcript longer than this keeps its beginning and its end.
+SHOWN = 120
+
+
+class Call(NamedTuple):
+    """One call. ``at`` is seconds since the history began, ``seconds`` how long it took."""
+
+    number: int
+    at: float
+    seconds: float
+    rpc: str
+    request: Message
+    outcome: Outcome
+    thread: int
+
+    def ids(self) -> set[str]:
+        """The sandbox and container ids that the call named or got."""
+        found = set()
+        messages = [self.request]
+        if isinstance(self.outcome, Ok):
+            messages.append(self.outcome.response)
+        for message in messages:
+            for field in ("pod_sandbox_id", "container_id"):
+                if value := getattr(message, field, ""):
+                    found.add(value)
+        return found
+
+
+class CallRecord(TypedDict):
+    """A call in words, as it stands in results.json (times in seconds)."""
+
+    at: float
+    seconds: float
+    thread: int
+    rpc: str
+    request: dict[str, Any]
+    outcome: str
+    response: dict[str, Any] | None
+    message: str
+
+
+class History:
+    """Calls in the order in which they ended. Safe to use from several threads."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self._calls: deque[Call] = deque(maxlen=CAPACITY)
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def add(
+        self, rpc: str, request: Message, outcome: Outcome, start: float, seconds: float
+    ) -> None:
+        """Record one call; ``start`` on the clock of ``began``."""
+        thread = threading.get_ident()
+        with self._lock:
+            self._count += 1
+            self._calls.append(
+                Call(self._count, start - self.began, seconds, rpc, request, outcome, thread)
+            )
+
+    def mark(self) -> int:
+        """A point in the history, for ``since``."""
+        return self._count
+
+    def since(self, mark: int) -> list[Call]:
+        """All calls after a mark that are still kept."""
+        with self._lock:
+            return [call for call in self._calls if call.number > mark]
+
+    def transcript(self, mark: int, about: Iterable[str] = ()) -> list[CallRecord]:
+        """The calls since a mark, led by the earlier ones about the same objects."""
+        with self._lock:
+            calls = list(self._calls)
+        own = [call for call in calls if call.number > mark]
+        ids = set(about).union(*(call.ids() for call in own))
+        earlier = [call for call in calls if call.number <= mark and call.ids() & ids]
+        chosen = earlier[-EARLIER:] + own
+        if len(chosen) > SHOWN:
+            chosen = chosen[: SHOWN // 4] + chosen[-SHOWN * 3 // 4 :]
+        threads = {ident: n for n, ident in enumerate(dict.fromkeys(c.thread for c in chosen))}
+        return [_in_words(call, threads[call.thread]) for call in chosen]
+
+
+def _in_words(call: Call, thread: int) -> CallRecord:
+    outcome = call.outcome
+    return CallRecord(
+        at=round(call.at, 6),
+        seconds=round(call.seconds, 6),
+        thread=thread,
+        rpc=call.rpc,
+        request=as_dict(call.request),
+        outcome="OK"
+        if isinstance(outcome, Ok)
+        else outcome.code
+        if isinstance(outcome, Refused)
+        else "UNKNOWN-OUTCOME",
+        response=as_dict(outcome.response) if isinstance(outcome, Ok) else None,
+        message=""
+        if isinstance(outcome, Ok)
+        else outcome.message
+        if isinstance(outcome, Refused)
+        else outcome.why,
+    )
+
+
+#: Longest string kept in a transcript's values; ids are shorter and stay whole.
+_LONGEST = 512
+_MOST_ITEMS = 32
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """A message as plain data with the contract's field names; long values cut, ids whole."""
+    plain: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    cut: dict[str, Any] = _cut(plain)
+    return cut
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return f"{value[:_LONGEST]}… ({len(value)} characters)"
+    if isinstance(value, list):
+        shown = [_cut(item) for item in value[:_MOST_ITEMS]]
+        return [*shown, f"… ({len(value)} items)"] if len(value) > _MOST_ITEMS else shown
+    if isinstance(value, dict):
+        items = list(value.items())
+        shown_items = {key: _cut(item) for key, item in items[:_MOST_ITEMS]}
+        if len(items) > _MOST_ITEMS:
+            shown_items["…"] = f"{len(items)} entries"
+        return shown_items
+    return value
+
+
+def in_lines(transcript: Iterable[CallRecord], width: int = 100) -> list[str]:
+    """A transcript for a terminal: one call a line, values cut to ``width``."""
+    lines = []
+    for call in transcript:
+        said = call["message"] or _brief(call["response"])
+        line = (
+            f"{call['at']:9.3f}s {call['seconds'] * 1000:8.1f}ms "
+            f"{call['rpc']}({_brief(call['request'])}) → {call['outcome']} {said}".rstrip()
+        )
+        if call["thread"]:
+            line = f"[thread {call['thread']}] {line}"
+        lines.append(line if len(line) <= width else f"{line[: width - 1]}…")
+    return lines
+
+
+def _brief(message: dict[str, Any] | None) -> str:
+    if not message:
+        return ""
+    return ", ".join(f"{key}={_value(value)}" for key, value in message.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + _brief(value) + "}"
+    if isinstance(value, str) and len(value) == 64 and value.isalnum():
+        return f"{value[:12]}…"
+    return repr(value) if isinstance(value, str) else str(value)

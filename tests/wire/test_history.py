@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record of calls: what is kept, and what of it a failure shows."""
+
+from __future__ import annotations
+
+import threading
+
+from cri_conformance.api import types
+from cri_conformance.wire import history
+from cri_conformance.wire.history import History, in_lines
+from cri_conformance.wire.outcome import Ok, Outcome, Refused, Unknown
+
+ID = 64 * "a"
+
+
+def _stop(record: History, pod: str, outcome: Outcome | None = None) -> None:
+    request = types.StopPodSandboxRequest(pod_sandbox_id=pod)
+    outcome = outcome or Ok(types.StopPodSandboxResponse())
+    record.add("StopPodSandbox", request, outcome, record.began + 1, 0.25)
+
+
+def test_a_transcript_is_the_tests_own_calls_led_by_earlier_ones_about_the_same_objects() -> None:
+    record = History(100.0)
+    made = Ok(types.RunPodSandboxResponse(pod_sandbox_id=ID))
+    record.add("RunPodSandbox", types.RunPodSandboxRequest(), made, 100.5, 0.1)
+    _stop(record, "other")
+    mark = record.mark()
+    _stop(record, ID)
+    assert [call["rpc"] for call in record.transcript(mark)] == ["RunPodSandbox", "StopPodSandbox"]
+    assert [call.rpc for call in record.since(mark)] == ["StopPodSandbox"]
+    assert record.transcript(mark)[0]["at"] == 0.5
+
+
+def test_objects_of_a_violation_bring_their_calls_along() -> None:
+    record = History(0.0)
+    _stop(record, "other")
+    assert record.transcript(record.mark()) == []
+    assert len(record.transcript(record.mark(), about=["other"])) == 1
+
+
+def test_the_three_outcomes_in_words() -> None:
+    record = History(0.0)
+    _stop(record, "a")
+    _stop(record, "b", Refused("NOT_FOUND", "no such thing"))
+    _stop(record, "c", Unknown("the deadline of 2 s passed"))
+    shown = [(call["outcome"], call["message"], call["response"]) for call in record.transcript(0)]
+    assert shown == [
+        ("OK", "", {}),
+        ("NOT_FOUND", "no such thing", None),
+        ("UNKNOWN-OUTCOME", "the deadline of 2 s passed", None),
+    ]
+
+
+def test_a_long_transcript_keeps_its_beginning_and_its_end() -> None:
+    record = History(0.0)
+    for number in range(500):
+        _stop(record, str(number))
+    shown = [call["request"]["pod_sandbox_id"] for call in record.transcript(0)]
+    assert len(shown) == history.SHOWN
+    assert (shown[0], shown[-1]) == ("0", "499")
+
+
+def test_old_calls_fall_out() -> None:
+    record = History(0.0)
+    for _ in range(history.CAPACITY + 5):
+        _stop(record, "x")
+    assert len(record.since(0)) == history.CAPACITY
+    assert record.mark() == history.CAPACITY + 5
+
+
+def test_threads_are_told_apart() -> None:
+    record = History(0.0)
+    _stop(record, "a")
+    thread = threading.Thread(target=_stop, args=(record, "b"))
+    thread.start()
+    thread.join()
+    assert [call["thread"] for call in record.transcript(0)] == [0, 1]
+    assert "[thread 1]" in in_lines(record.transcript(0))[1]
+
+
+def test_lines_are_cut_to_the_width_and_show_ids_short() -> None:
+    record = History(0.0)
+    _stop(record, ID, Refused("UNKNOWN", 300 * "x"))
+    (line,) = in_lines(record.transcript(0), width=80)
+    assert len(line) == 80
+    assert "StopPodSandbox(pod_sandbox_id=aaaaaaaaaaaa…) → UNKNOWN" in line
+
+
+def test_long_values_are_cut_and_ids_stay_whole() -> None:
+    labels = {f"key{number}": 2000 * "v" for number in range(100)}
+    plain = history.as_dict(types.PodSandbox(id=ID, labels=labels))
+    assert plain["id"] == ID
+    assert len(plain["labels"]) < 40
+    assert all(len(value) < 600 for value in plain["labels"].values())
