@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reference runtime: the contract as a program that can be run and read.
+
+Its containers are processes of the host, without any isolation. What a client can
+see through the CRI (states, times, codes, output, logs, signals, grace periods) is
+real; what only a namespace or a mount could do is taken, reported and not enforced.
+
+Where to read: ``sandboxes`` and ``containers`` hold the rules of the two life
+cycles, ``exec`` that of commands, ``validate`` what is refused. ``state`` says how
+threads share what is known, ``processes`` how a container's processes are found and
+ended. The rest is plumbing. Nothing here is shared with the suite that judges.
+"""

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m cri_conformance.reference``: serve until told to end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cri_conformance.reference import sweep
+from cri_conformance.reference.process import READY
+
+if TYPE_CHECKING:
+    import grpc
+    from google.protobuf.message import Message
+
+    from cri_conformance.reference.runtime import Runtime
+    from cri_conformance.reference.server import Layer, Proceed
+
+_SCHEME = "unix://"
+_LONGEST_SOCKET_PATH = 107
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0 after an orderly end, 1 if it could not start."""
+    options = _options(arguments)
+    for path in sweep.sweep():
+        print(f"swept what a killed runtime left in {path}", file=sys.stderr)
+    try:
+        directory = sweep.claim(options.state)
+    except (sweep.StateError, OSError) as error:
+        print(f"cri-conformance reference runtime: {error}", file=sys.stderr)
+        return 1
+    try:
+        listen = _free(options.listen or directory.socket)
+        directory.own(listen)
+    except (sweep.StateError, OSError) as error:
+        directory.remove()
+        print(f"cri-conformance reference runtime: {error}", file=sys.stderr)
+        return 1
+    return _serve(directory, listen, faults=options.with_faults, until_eof=options.exit_on_eof)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="cri-conformance serve",
+        description="An embedded CRI runtime: containers are processes of this host, not isolated.",
+    )
+    parser.add_argument(
+        "--listen", type=_socket, metavar="unix:///PATH", help="default: in the state directory"
+    )
+    parser.add_argument(
+        "--state",
+        type=lambda text: Path(text).absolute(),
+        metavar="DIR",
+        help="where sockets and containers' directories go; default: a new temporary one",
+    )
+    parser.add_argument("--with-faults", action="store_true", help="offer the built-in faults")
+    parser.add_argument(
+        "--exit-on-eof", action="store_true", help="end when the standard input is closed"
+    )
+    return parser.parse_args(arguments)
+
+
+def _socket(text: str) -> Path:
+    path = text.removeprefix(_SCHEME)
+    if not path.startswith("/"):
+        raise argparse.ArgumentTypeError(f"give unix:///path.sock, not {text!r}")
+    return Path(path)
+
+
+def _free(listen: Path) -> Path:
+    """The path, on which nobody listens. Raises StateError."""
+    if len(os.fsencode(listen)) > _LONGEST_SOCKET_PATH:
+        raise sweep.StateError(
+            f"no socket can have a path of more than {_LONGEST_SOCKET_PATH} bytes: {listen}; "
+            "give a shorter one with --listen, or a shorter TMPDIR"
+        )
+    if not listen.exists():
+        return listen
+    if not listen.is_socket():
+        raise sweep.StateError(f"{listen} exists and is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(listen))
+        except ConnectionRefusedError:
+            return listen  # left behind; binding replaces it
+    raise sweep.StateError(f"another program listens on {listen}")
+
+
+def _serve(directory: sweep.StateDirectory, listen: Path, *, faults: bool, until_eof: bool) -> int:
+    end = threading.Event()
+    _set_signals(end)
+    # Containers inherit it.
+    os.umask(0o022)
+    # Else grpc would have a say in every fork. Read when grpc is imported, so that comes late.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+    from cri_conformance.reference.runtime import Runtime
+    from cri_conformance.reference.server import Server
+
+    runtime = Runtime(directory)
+    server = Server(runtime, _fault_layer(runtime) if faults else None)
+    runtime.start()
+    try:
+        try:
+            server.start(listen)
+        except (RuntimeError, OSError) as error:
+            print(f"cri-conformance reference runtime: {error}", file=sys.stderr)
+            return 1
+        print(f"{READY}{_SCHEME}{listen}", flush=True)
+        if until_eof:
+            threading.Thread(target=_await_eof, args=(end,), daemon=True).start()
+        end.wait()
+        return 0
+    finally:
+        wait_for_calls = server.stop()
+        runtime.kill()
+        wait_for_calls()
+        runtime.close()
+
+
+def _fault_layer(runtime: Runtime) -> Layer:
+    from cri_conformance.faults.layer import FaultLayer
+    from cri_conformance.reference.server import copy_of
+
+    faults = FaultLayer(lambda rpc, request: copy_of(runtime.call(rpc, lambda _: None)(request)))
+
+    def layer(
+        rpc: str, request: Message, context: grpc.ServicerContext, proceed: Proceed
+    ) -> Message:
+        ended = threading.Event()
+        context.add_callback(ended.set)
+        metadata = tuple((key, value) for key, value in context.invocation_metadata())
+        answer: Message = faults.handle(rpc, request, metadata, proceed, ended)
+        return answer
+
+    return layer
+
+
+def _set_signals(end: threading.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: end.set())
+    # A signal that we were started to ignore (nohup, a shell's &) would be ignored in every
+    # container as well; one with a handler is not inherited.
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+def _await_eof(end: threading.Event) -> None:
+    while os.read(0, 4096):
+        pass
+    end.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of the runtime put together, as a table of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import Message
+
+from cri_conformance.api.status import StatusError
+from cri_conformance.reference import images, status
+from cri_conformance.reference.containers import Containers
+from cri_conformance.reference.exec import Exec, WhenGone
+from cri_conformance.reference.processes import Processes
+from cri_conformance.reference.sandboxes import Sandboxes
+from cri_conformance.reference.state import Store
+from cri_conformance.reference.sweep import StateDirectory
+
+_END_TAKES = 5.0
+
+# Any, as each call takes the request message of its own name.
+Call = Callable[[Any], Message]
+
+
+class Runtime:
+    """A runtime without its server. ``start`` and ``close`` once, from the main thread."""
+
+    def __init__(self, directory: StateDirectory) -> None:
+        store = Store()
+        self._directory = directory
+        self._processes = Processes()
+        self._containers = Containers(store, self._processes, directory)
+        self._exec = Exec(store, self._processes, self._containers)
+        sandboxes = Sandboxes(store, self._containers)
+        calls: list[Call] = [
+            status.Version,
+            status.Status,
+            sandboxes.RunPodSandbox,
+            sandboxes.StopPodSandbox,
+            sandboxes.RemovePodSandbox,
+            sandboxes.PodSandboxStatus,
+            sandboxes.ListPodSandbox,
+            self._containers.CreateContainer,
+            self._containers.StartContainer,
+            self._containers.StopContainer,
+            self._containers.RemoveContainer,
+            self._containers.ContainerStatus,
+            self._containers.ListContainers,
+            images.ListImages,
+            images.ImageStatus,
+        ]
+        self._calls = {call.__name__: call for call in calls}
+
+    def start(self) -> None:
+        """Begin to watch processes."""
+        self._processes.start()
+
+    def call(self, rpc: str, when_gone: WhenGone) -> Call:
+        """What answers a call; ``when_gone`` takes a function for when the client is gone.
+
+        What it does not offer is answered with UNIMPLEMENTED.
+        """
+        # The one call that must know whether somebody still waits for its end.
+        if rpc == "ExecSync":
+            return lambda request: self._exec.ExecSync(request, when_gone)
+        return self._calls.get(rpc) or _unimplemented(rpc)
+
+    def kill(self) -> None:
+        """Kill all processes; from now on none is started. Calls under way come to their end."""
+        self._processes.close()
+        self._containers.wait_for_all(_END_TAKES)
+
+    def close(self) -> None:
+        """Remove all files but the containers' logs. After ``kill``, and when no call is left."""
+        self._processes.loop.stop()
+        self._directory.remove()
+
+
+def _unimplemented(rpc: str) -> Call:
+    def refuse(_: Message) -> Message:
+        raise StatusError("UNIMPLEMENTED", f"the reference runtime has no {rpc}")
+
+    return refuse
