@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what the tests say to what can be said of each clause.
+
+Pure: records in, one document out. The order in which records come in does not
+show, as with several workers it is another one in each run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, cast
+
+from cri_conformance.api.descriptors import descriptor_set
+from cri_conformance.contract.clause import Clause
+from cri_conformance.contract.expectations import Expectation
+from cri_conformance.contract.register import Register
+from cri_conformance.contract.verdict import ClauseRecord, Reason, Verdict, worst
+from cri_conformance.report.schema import (
+    SCHEMA_VERSION,
+    ClauseResult,
+    Environment,
+    LifecycleRow,
+    Results,
+    Suite,
+    Summary,
+    Target,
+    TestRecord,
+)
+from cri_conformance.report.text import one_line
+from cri_conformance.report.tree import call_of, homes, message_of
+
+
+class _Found(NamedTuple):
+    """What one test found of a clause."""
+
+    test: str
+    record: ClauseRecord
+
+
+class Collector:
+    """Takes the records of a run, one by one, and folds them into a verdict for each clause."""
+
+    def __init__(
+        self,
+        register: Register,
+        bound: Mapping[str, list[str]],
+        expectations: Mapping[str, Expectation],
+    ) -> None:
+        """``bound`` (clause id → node ids) is read at the end, so it may still be filled."""
+        self._register = register
+        self._bound = bound
+        self._expectations = expectations
+        self._tests: list[TestRecord] = []
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """The record of one test, as it came on the test's report."""
+        self._tests.append(cast("TestRecord", dict(record)))
+
+    def results(
+        self,
+        suite: Mapping[str, object],
+        target: Mapping[str, object],
+        environment: Mapping[str, object],
+        leftovers: Iterable[str],
+    ) -> Results:
+        """The whole document. ``leftovers`` names objects of ours that are still there."""
+        tests = sorted(self._tests, key=lambda record: record["test"])
+        found: dict[str, list[_Found]] = defaultdict(list)
+        for test in tests:
+            for record in test["clauses"]:
+                found[record["clause"]].append(_Found(test["test"], record))
+        about = cast("Suite", dict(suite))
+        where = homes(descriptor_set())
+        clauses = [
+            self._clause(clause, found[clause.id], about, where)
+            for clause in self._register.clauses.values()
+        ]
+        stale = [
+            clause["id"]
+            for clause in clauses
+            if clause["id"] in self._expectations and _stale(clause, found[clause["id"]])
+        ]
+        return Results(
+            schema_version=SCHEMA_VERSION,
+            suite=about,
+            target=cast("Target", dict(target)),
+            environment=cast("Environment", dict(environment)),
+            summary=_summary(clauses, stale),
+            clauses=clauses,
+            stale=stale,
+            leftovers=list(leftovers),
+            tests=tests,
+            lifecycle=_lifecycle(tests),
+        )
+
+    def _clause(
+        self, clause: Clause, found: list[_Found], suite: Suite, where: dict[str, str]
+    ) -> ClauseResult:
+        verdict = worst(Verdict(one.record["verdict"]) for one in found)
+        # The same test speaks for the clause in every run: the first by its name.
+        spoken = next((one.record for one in found if one.record["verdict"] == verdict), None)
+        bound = self._bound.get(clause.id, [])
+        reason = spoken["reason"] if spoken else _unspoken(bool(bound), suite)
+        expected = self._expectations.get(clause.id)
+        return ClauseResult(
+            id=clause.id,
+            element=clause.element,
+            call=call_of(clause.element, self._register, where),
+            message=message_of(clause.element, self._register),
+            level=str(clause.level),
+            kind=str(clause.kind),
+            since=str(clause.since),
+            needs=str(clause.needs),
+            text=clause.text,
+            source=clause.source,
+            evidence=clause.evidence,
+            verdict=str(verdict),
+            reason=one_line(reason),
+            permitted=spoken["permitted"] if spoken else "",
+            actual=spoken["actual"] if spoken else "",
+            tests=sorted({*bound, *(one.test for one in found)}),
+            link=expected.link if expected and verdict is Verdict.KNOWN else "",
+        )
+
+
+def _unspoken(bound: bool, suite: Suite) -> str:
+    """Why no test spoke of a clause."""
+    if not bound:
+        return Reason.UNTESTED
+    if not suite["complete"]:
+        return f"the run ended before its test: {suite['stopped']}".rstrip(": ")
+    return f"{Reason.SWITCHED_OFF}: not selected"
+
+
+def _stale(clause: ClauseResult, found: list[_Found]) -> bool:
+    """Whether a clause that should have broken held, wherever it is tested.
+
+    The entry must not be called stale because the one test that breaks the clause was
+    left out or cut short. What this runtime's set-up never allows does not stand in the way.
+    """
+    if clause["verdict"] != Verdict.HELD:
+        return False
+    open_ = set(clause["tests"])
+    for test, record in found:
+        if record["verdict"] != Verdict.NOT_EXERCISED or _lasting(record["reason"]):
+            open_.discard(test)
+    return not open_
+
+
+def _lasting(reason: str) -> bool:
+    return reason.startswith(
+        (
+            Reason.NEEDS_HOST,
+            Reason.NEEDS_HARDWARE,
+            Reason.NEEDS_WINDOWS,
+            Reason.NOT_ADVERTISED,
+            Reason.YOUNGER,
+            Reason.REMOTE,
+        )
+    )
+
+
+def _summary(clauses: list[ClauseResult], stale: list[str]) -> Summary:
+    counted = Counter(clause["verdict"] for clause in clauses)
+    return cast("Summary", {**{str(v): counted[v] for v in Verdict}, "stale": len(stale)})
+
+
+def _lifecycle(tests: list[TestRecord]) -> list[LifecycleRow]:
+    """Every row once, in the order of the tests."""
+    rows: dict[tuple[str, ...], LifecycleRow] = {}
+    for test in tests:
+        for row in test["table"]:
+            key = (row["call"], row["state"], row["permitted"], row["clause"], row["seen"])
+            rows.setdefault(key, row)
+    return list(rows.values())

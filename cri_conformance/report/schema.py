@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The document that is written to results.json, as types. docs/results.md is for its readers.
+
+Times are seconds unless a name says otherwise; every text may come from the runtime and
+may hold anything. ``SCHEMA_VERSION`` grows when a key goes away or changes its meaning;
+a new key leaves it as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from cri_conformance.contract.verdict import ClauseRecord
+from cri_conformance.wire.history import CallRecord
+
+SCHEMA_VERSION = 1
+
+
+class Suite(TypedDict):
+    """The run: what was asked for, and whether it came to its end."""
+
+    version: str  # of this suite
+    depth: str  # "gate" or "nightly"
+    seed: int
+    strict: bool  # a SHOULD that is not kept counts as broken
+    selection: dict[str, Any]  # the options that narrow the run; {} when it is a full one
+    command: str  # as given on the command line
+    workers: int
+    started: str  # RFC 3339, UTC
+    seconds: float
+    complete: bool  # False when it stopped early
+    stopped: str  # why it stopped early: "interrupted", or what the runtime did
+
+
+class Target(TypedDict):
+    """The runtime, in its own words. Status and info are given as the runtime sent them."""
+
+    endpoint: str  # as given, so "reference" for the embedded runtime
+    image_endpoint: str  # "" when it is the same
+    runtime_name: str  # from Version, as the next two
+    runtime_version: str
+    runtime_api_version: str
+    minor: str  # the minor by whose text it is judged, as in "1.31"
+    minor_source: str  # "--cri-version", or the sign that gave it away
+    handler: str  # the runtime handler that was judged; "" for the default
+    image: str  # reference of the test image
+    status: dict[str, Any]  # conditions, handlers, features
+    info: dict[str, str]  # verbose Status.info: the runtime's configuration, usually JSON
+
+
+class Environment(TypedDict):
+    """The machine that the suite ran on: the runtime's own only when the endpoint is local.
+
+    What could not be found out is "", 0 or an empty list.
+    """
+
+    hostname: str
+    kernel: str  # release, as uname -r
+    machine: str  # as uname -m
+    os: str  # PRETTY_NAME of os-release
+    cgroup: str  # "v1", "v2" or "hybrid"
+    security_modules: list[str]  # as the kernel lists them
+    python: str
+    packages: dict[str, str]  # version of what takes part in a verdict
+    root: bool  # whether the suite ran as root
+    cpus: int
+
+
+Summary = TypedDict(
+    "Summary",
+    {
+        "held": int,
+        "broken": int,
+        "known": int,
+        "warned": int,
+        "recorded": int,
+        "error": int,
+        "not exercised": int,
+        "stale": int,  # beside the others: a stale clause is among the held ones
+    },
+)
+Summary.__doc__ = (
+    """How many clauses have each verdict; all but ``stale`` add up to the register."""
+)
+
+
+class ClauseResult(TypedDict):
+    """A clause of the register, and the worst that any test found of it."""
+
+    id: str
+    element: str
+    call: str  # where it hangs in the contract: the first RPC that reaches it; "" if none does
+    message: str  # the message or enum that the element is or is in; "" for services and calls
+    level: str  # MUST, FIELD, KUBELET, SHOULD, MAY
+    kind: str
+    since: str  # minor from which the wording holds
+    needs: str  # what must be at hand to judge it; "nothing" for most
+    text: str
+    source: str  # file:line in this project
+    evidence: str  # of a KUBELET clause: file and function that rely on it
+    verdict: str  # see contract.verdict.Verdict
+    reason: str  # why it is known, has no verdict or was not exercised
+    permitted: str  # of a clause that was not kept
+    actual: str  # what came instead; of a recorded one, what the runtime does
+    tests: list[str]  # node ids of the tests bound to it
+    link: str  # of a known one, where it is tracked
+
+
+class LifecycleRow(TypedDict):
+    """One call in one state of its object."""
+
+    call: str
+    state: str
+    permitted: str  # "ok", "refused" or "either"
+    clause: str  # the clause that says so; "" for none
+    seen: str  # "OK", the name of the gRPC code, or words such as "not listed" of a list
+
+
+class TestRecord(TypedDict):
+    """What one test has to say. A test whose clean-up failed has a second record."""
+
+    test: str  # node id
+    seconds: float
+    worker: str  # of pytest-xdist; "" without it
+    outcome: str  # "passed", "failed" or "skipped"
+    blame: str  # whose fault a failure is: "runtime", "environment", "suite"; "" for nobody's
+    message: str  # one line when it did not pass
+    details: str  # the failure as the terminal shows it
+    clauses: list[ClauseRecord]
+    transcript: list[CallRecord]  # when something is to be explained, else []
+    replay: str  # the command that shows it again
+    log: str  # excerpt of the runtime's log
+    table: list[LifecycleRow]
+
+
+class Results(TypedDict):
+    """All of results.json."""
+
+    schema_version: int
+    suite: Suite
+    target: Target
+    environment: Environment
+    summary: Summary
+    clauses: list[ClauseResult]  # every clause of the register, in its order
+    stale: list[str]  # ids of clauses expected to break that held
+    leftovers: list[str]  # what this run or earlier ones left behind, in words
+    tests: list[TestRecord]
+    lifecycle: list[LifecycleRow]

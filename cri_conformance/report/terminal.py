@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands on the terminal: under a failing test, and at the end of the run."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
+
+from cri_conformance.contract.clause import Clause
+from cri_conformance.contract.verdict import Reason, Verdict
+from cri_conformance.report import reasons
+from cri_conformance.report.exit import MINIMUM, Ending, core, ending
+from cri_conformance.report.schema import ClauseResult, Results, TestRecord
+from cri_conformance.report.text import count, one_line, visible
+
+#: Columns that prose is wrapped at. Calls and commands stay on lines of their own.
+WIDTH = 100
+#: Lines of one sort that a summary shows unless asked for more.
+SHOWN = 20
+
+Line = tuple[str, dict[str, bool]]
+
+
+def failure_text(
+    clause: Clause, permitted: str, actual: str, transcript_lines: list[str], replay: str
+) -> str:
+    """What a failing test shows in place of a traceback.
+
+    In the order in which a reader asks: which promise, what it says, what came, which
+    calls led there, how to see it again.
+    """
+    lines = [f"{clause.id} ({clause.level}, {clause.kind}; {clause.source})"]
+    lines += _wrapped(clause.text, "  ", "  ")
+    if clause.evidence:
+        lines += _wrapped(f"The kubelet relies on it: {clause.evidence}", "  ", "  ")
+    lines += ["", *_wrapped(visible(permitted), "  permitted: ", " " * 13)]
+    lines += _wrapped(visible(actual), "  got:       ", " " * 13)
+    if transcript_lines:
+        lines += ["", f"  {count(len(transcript_lines), 'call')}, the last one last:"]
+        lines += [f"    {visible(line)}" for line in transcript_lines]
+    lines += ["", "  see it again with:", f"    {visible(replay)}"]
+    return "\n".join(lines)
+
+
+def summary_lines(results: Results, verbose: int) -> list[Line]:
+    """The end of a run, what is broken first: (text, markup for pytest's writer).
+
+    ``verbose`` is pytest's: below 0 only what is wrong, above 0 everything.
+    """
+    most = 0 if verbose > 0 else SHOWN
+    of = {
+        verdict: [clause for clause in results["clauses"] if clause["verdict"] == verdict]
+        for verdict in Verdict
+    }
+    lines = _broken(of[Verdict.BROKEN], results["tests"], most)
+    if verbose >= 0:
+        known = [(f"known    {c['id']}: {_because(c)}", _YELLOW) for c in of[Verdict.KNOWN]]
+        warned = [
+            (f"warned   {c['id']} ({c['level']}): {_came(c)}", _YELLOW) for c in of[Verdict.WARNED]
+        ]
+        lines += _some(known, most, "known") + _some(warned, most, "warned")
+    lines += [
+        (f"STALE    {clause} held: remove its entry from the expectations file", _RED)
+        for clause in results["stale"]
+    ]
+    lines += _some(_no_verdict(results["tests"]), most, "without a verdict")
+    if verbose > 0:
+        lines += [
+            (f"recorded {c['id']}: {one_line(c['actual'])}", {}) for c in of[Verdict.RECORDED]
+        ]
+        lines += _not_exercised(
+            [c for c in of[Verdict.NOT_EXERCISED] if not c["reason"].startswith(Reason.UNTESTED)]
+        )
+    lines += _left(results["leftovers"])
+    return [*lines, *_end(results)]
+
+
+_RED = {"red": True, "bold": True}
+_YELLOW = {"yellow": True}
+_GREEN = {"green": True, "bold": True}
+
+
+def _broken(clauses: list[ClauseResult], tests: Iterable[TestRecord], most: int) -> list[Line]:
+    replays = {
+        record["clause"]: test["replay"]
+        for test in reversed(list(tests))
+        for record in test["clauses"]
+        if record["verdict"] == Verdict.BROKEN
+    }
+    lines: list[Line] = []
+    for clause in clauses[: most or None]:
+        lines.append((f"BROKEN   {clause['id']} ({clause['level']}): {_came(clause)}", _RED))
+        if replay := replays.get(clause["id"]):
+            lines.append((f"         {visible(replay)}", {}))
+    return lines + _rest(len(clauses), most, "broken")
+
+
+def _no_verdict(tests: Iterable[TestRecord]) -> list[Line]:
+    """One line for each thing that went wrong, however many tests it met."""
+    met = Counter(
+        (test["blame"], one_line(test["message"]))
+        for test in tests
+        if test["blame"] in ("environment", "suite")
+    )
+    lead = {"environment": "no verdict (environment)", "suite": "no verdict (mistake of the suite)"}
+    return [
+        (f"{lead[blame]}, {count(number, 'test')}: {message}", {"purple": True})
+        for (blame, message), number in met.items()
+    ]
+
+
+def _not_exercised(clauses: list[ClauseResult]) -> list[Line]:
+    return [
+        (f"not exercised, {reason}: {', '.join(c['id'] for c in group)}", {})
+        for reason, group in reasons.grouped(clauses).items()
+    ]
+
+
+def _left(leftovers: list[str]) -> list[Line]:
+    if not leftovers:
+        return []
+    some = ", ".join(one_line(name, 100) for name in leftovers[:5])
+    more = " …" if len(leftovers) > 5 else ""
+    return [(f"left behind: {count(len(leftovers), 'object')}: {some}{more}", _YELLOW)]
+
+
+def _end(results: Results) -> list[Line]:
+    numbers = results["summary"]
+    words = [
+        f"{numbers['held']} held",
+        f"{numbers['broken']} broken",
+        f"{numbers['known']} known",
+        f"{numbers['warned']} warned",
+        f"{numbers['recorded']} recorded",
+        f"{numbers['not exercised']} not exercised",
+    ]
+    if numbers["error"]:
+        words.insert(-1, f"{numbers['error']} without a verdict")
+    if numbers["stale"]:
+        words.append(count(numbers["stale"], "expectation") + " stale")
+    lines: list[Line] = [(f"{', '.join(words)}; {len(results['clauses'])} clauses", {"bold": True})]
+    unexercised = [c for c in results["clauses"] if c["verdict"] == Verdict.NOT_EXERCISED]
+    if unexercised:
+        groups = reasons.grouped(unexercised)
+        told = ", ".join(f"{reason} {len(group)}" for reason, group in groups.items())
+        lines.append((f"not exercised: {told}", {}))
+    return [*lines, said(results)]
+
+
+def said(results: Results) -> Line:
+    """The run in one line."""
+    end = ending(results)
+    stopped = one_line(results["suite"]["stopped"], 200)
+    exercised, of = core(results)
+    broken = results["summary"]["broken"]
+    if not results["suite"]["complete"]:
+        short = f"the run stopped early{f': {stopped}' if stopped else ''}"
+    elif exercised < MINIMUM * of:
+        short = f"{exercised} of the core's {of} clauses were judged, {MINIMUM:.0%} are needed"
+    else:
+        short = f"{count(results['summary']['error'], 'clause')} came to no verdict"
+    text, markup = {
+        Ending.HELD: ("the contract held, as far as it was exercised", _GREEN),
+        Ending.BROKEN: (f"the contract is broken in {count(broken, 'clause')}", _RED),
+        Ending.INTERRUPTED: ("interrupted: what stands above is not the whole", _YELLOW),
+        Ending.NOTHING: ("nothing was judged", _RED),
+        Ending.NO_VERDICT: (
+            f"no verdict: the environment or the runtime failed{f': {stopped}' if stopped else ''}",
+            _RED,
+        ),
+        Ending.MISTAKE: ("no verdict: the suite made a mistake, please report it", _RED),
+        Ending.INCOMPLETE: (f"incomplete: {short}", _RED),
+    }[end]
+    if end is Ending.BROKEN and not broken:
+        text = "what was expected to break held: the expectations file is stale"
+    if end is Ending.HELD and results["summary"]["known"]:
+        text += f", but for {count(results['summary']['known'], 'known violation')}"
+    return text, markup
+
+
+def _came(clause: ClauseResult) -> str:
+    return f"permitted {one_line(clause['permitted'], 200)}; got {one_line(clause['actual'], 200)}"
+
+
+def _because(clause: ClauseResult) -> str:
+    link = f" <{visible(clause['link'])}>" if clause["link"] else ""
+    return f"{one_line(clause['reason'])}{link}"
+
+
+def _some(lines: list[Line], most: int, what: str) -> list[Line]:
+    return lines[: most or None] + _rest(len(lines), most, what)
+
+
+def _rest(number: int, most: int, what: str) -> list[Line]:
+    hidden = number - most if most else 0
+    return [(f"… and {hidden} more {what}: see the report, or use -v", {})] if hidden > 0 else []
+
+
+def _wrapped(text: str, first: str, later: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [first.rstrip()]

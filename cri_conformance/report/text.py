@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text from a runtime, made fit to be shown.
+
+A terminal obeys escape sequences, a browser and a terminal both obey marks that turn
+the direction of writing, and a lone surrogate cannot be written at all. Shown as
+escapes such characters do nothing, and the reader sees that they were there.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: Control characters but tab and line feed, direction and other invisible marks, surrogates.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def visible(text: str, longest: int = 0) -> str:
+    """The text with unseen characters as escapes; cut after ``longest`` characters if given."""
+    # Cut first: escaping a few megabytes that nobody will read takes its time.
+    cut = text[:longest] if longest and len(text) > longest else text
+    shown = _UNSEEN.sub(_escape, cut)
+    return shown if cut is text else f"{shown}… ({len(text)} characters)"
+
+
+def one_line(text: str, longest: int = 400) -> str:
+    """The text in one line, its unseen characters as escapes, cut after ``longest``."""
+    # More than enough to fill the line, however much of it is white space.
+    head = text if len(text) <= longest * 8 else text[: longest * 8]
+    words = " ".join(head.split())
+    if len(words) <= longest and head is text:
+        return visible(words)
+    return visible(words[: longest - 1]) + "…"
+
+
+def storable(text: str) -> str:
+    """The text as UTF-8 can hold it: lone surrogates as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """``1 test``, ``3 tests``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
