@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a fault is: a middleware around calls, made by an operator, seeded for a clause."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import Message
+
+#: Passes a request on to the runtime; raises StatusError if that refuses.
+Proceed = Callable[[Any], Any]
+#: Makes a further call of the runtime, past the fault; raises StatusError if that refuses.
+Upstream = Callable[[str, Message], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as a middleware sees it. ``ended`` is set when its client gave it up.
+
+    The request is typed as Any: its type follows from the call's name.
+    """
+
+    rpc: str
+    request: Any
+    upstream: Upstream
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+#: Answers a call, or raises StatusError. One instance holds one session's state.
+Middleware = Callable[[Call, Proceed], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A way to break a promise, applied to one place.
+
+    ``name`` is readable and says all that was chosen: fault ids are made of it. ``rpcs`` are
+    the calls whose answers it falsifies; others pass through untouched.
+    """
+
+    name: str
+    rpcs: frozenset[str]
+    says: str
+    make: Callable[[], Middleware]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A seeded fault.
+
+    ``clauses`` are those it is seeded for: each must be named by a violation under it. ``also``
+    are clauses that break with it of necessity, ``ordinary`` says that plain use of every call
+    still succeeds under it (the rule; the fault matrix looks).
+    """
+
+    id: str
+    clauses: tuple[str, ...]
+    says: str
+    operator: Operator
+    also: tuple[str, ...] = ()
+    ordinary: bool = True
+
+    @property
+    def make(self) -> Callable[[], Middleware]:
+        """A fresh middleware, for one session of this fault."""
+        return self.operator.make
+
+    @property
+    def rpcs(self) -> frozenset[str]:
+        """The calls that it falsifies."""
+        return self.operator.rpcs
+
+
+def fault(
+    clauses: str | Iterable[str],
+    operator: Operator,
+    *,
+    also: Iterable[str] = (),
+    name: str = "",
+    says: str = "",
+    ordinary: bool = True,
+) -> Fault:
+    """Seed a fault for a clause (or for several that must each be named under it).
+
+    ``name`` is needed only where two faults would get the same id from their operators.
+    """
+    seeded = (clauses,) if isinstance(clauses, str) else tuple(clauses)
+    return Fault(
+        id=name or operator.name,
+        clauses=seeded,
+        says=says or operator.says,
+        operator=operator,
+        also=tuple(also),
+        ordinary=ordinary,
+    )

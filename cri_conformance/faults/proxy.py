@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A proxy in front of any CRI endpoint that breaks one promise.
+
+Calls that the fault does not look at pass as raw bytes, streams always. Deadlines,
+cancellation, metadata, error codes and details are passed on both ways.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from cri_conformance.api.rpcs import RPCS, Rpc
+from cri_conformance.api.status import StatusError
+from cri_conformance.faults.catalogue import CatalogueError, faults
+from cri_conformance.faults.fault import Call, Fault, Middleware
+from cri_conformance.faults.layer import METADATA_KEY
+from cri_conformance.wire import endpoint
+
+#: Calls served at once. A stop may take minutes and must not keep status calls waiting.
+THREADS = 64
+#: Seconds within which the upstream must take a connection.
+CONNECT_WITHIN = 3.0
+#: Seconds that calls under way get when the proxy is told to end.
+GRACE = 2.0
+#: Deadline (seconds) of the further calls that a fault makes itself.
+OWN_DEADLINE = 30.0
+#: A client without a deadline shows as one in the far future.
+_NO_DEADLINE = 10.0**8
+
+#: Calls that a fault has to see whatever it is about, because it remembers objects.
+_REMEMBERED = frozenset(
+    (
+        "RunPodSandbox",
+        "StopPodSandbox",
+        "RemovePodSandbox",
+        "CreateContainer",
+        "StartContainer",
+        "StopContainer",
+        "RemoveContainer",
+        "ExecSync",
+    )
+)
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+]
+_UPSTREAM_OPTIONS = [
+    *_OPTIONS,
+    # Without it grpcio sends the socket's path as authority, which Go servers refuse.
+    ("grpc.default_authority", "localhost"),
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+#: Metadata that each hop makes for itself.
+_OWN_KEYS = (":", "grpc-", "user-agent", "content-type", "te", "host", METADATA_KEY)
+
+
+_MethodHandler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+
+
+class ProxyError(Exception):
+    """The proxy can't do its work; one line that says what was tried and what to check."""
+
+
+def serve(upstream: str, fault_id: str, listen: str) -> int:
+    """Run the proxy until SIGTERM or SIGINT. Returns an exit status: 0, or 2 for a user error.
+
+    Endpoints as in ``unix:///path.sock``. Prints one line when it listens; errors are one line
+    on stderr.
+    """
+    # Blocked and waited for, in place of handlers: nothing runs between two instructions.
+    ends = {signal.SIGTERM, signal.SIGINT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    try:
+        with running(upstream, fault_id, listen) as address:
+            print(f"fault {fault_id}: {address} in front of {upstream}", flush=True)
+            signal.sigwait(ends)
+    except ProxyError as error:
+        print(f"cri-conformance: {error}", file=sys.stderr)
+        return 2
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return 0
+
+
+@contextlib.contextmanager
+def running(upstream: str, fault: str | Fault, listen: str) -> Iterator[str]:
+    """A proxy for the time of the block; gives its address as text. Raises ProxyError."""
+    seeded = fault if isinstance(fault, Fault) else _named(fault)
+    try:
+        target, address = endpoint.parse(upstream), endpoint.parse(listen)
+    except endpoint.EndpointError as error:
+        raise ProxyError(str(error)) from None
+    if target == address:
+        raise ProxyError(f"--listen and --upstream are the same: {address.text}")
+    with contextlib.ExitStack() as undo:
+        channel = grpc.insecure_channel(target.target, options=_UPSTREAM_OPTIONS)
+        undo.callback(channel.close)
+        try:
+            grpc.channel_ready_future(channel).result(timeout=CONNECT_WITHIN)
+        except grpc.FutureTimeoutError:
+            raise ProxyError(
+                f"nothing takes gRPC connections at {target.text} (tried for "
+                f"{CONNECT_WITHIN:g} s): is the runtime running, and is this its endpoint?"
+            ) from None
+        server = grpc.server(
+            futures.ThreadPoolExecutor(THREADS, thread_name_prefix="fault-proxy"), options=_OPTIONS
+        )
+        server.add_generic_rpc_handlers((_Handler(channel, seeded),))
+        _bind(server, address, undo)
+        server.start()
+        undo.callback(lambda: server.stop(GRACE).wait())
+        yield address.text
+
+
+def _named(fault_id: str) -> Fault:
+    try:
+        catalogue = faults()
+    except CatalogueError as error:
+        raise ProxyError(str(error)) from None
+    if fault_id not in catalogue:
+        raise ProxyError(f"there is no fault {fault_id!r}; see: cri-conformance faults --list")
+    return catalogue[fault_id]
+
+
+def _bind(server: grpc.Server, address: endpoint.Endpoint, undo: contextlib.ExitStack) -> None:
+    path = address.socket
+    if path is not None:
+        _free(path, address.text)
+        # Runs after the server has stopped; grpc removes the socket itself when all goes well.
+        undo.callback(path.unlink, missing_ok=True)
+    try:
+        bound = server.add_insecure_port(
+            address.target if path else address.target.removeprefix("dns:///")
+        )
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise ProxyError(f"can't listen at {address.text}: is the folder there and writable?")
+    if path is not None:
+        path.chmod(0o600)
+
+
+def _free(path: Path, text: str) -> None:
+    """Make way for a socket: take away a dead one, and nothing else."""
+    if not path.parent.is_dir():
+        raise ProxyError(f"can't listen at {text}: there is no folder {path.parent}")
+    if not path.is_socket():
+        if path.exists():
+            raise ProxyError(f"can't listen at {text}: a file is there that is no socket")
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            if error.errno == errno.ECONNREFUSED:
+                path.unlink(missing_ok=True)
+                return
+            raise ProxyError(f"can't listen at {text}: {error.strerror}") from None
+    raise ProxyError(f"can't listen at {text}: somebody listens there already")
+
+
+class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Answers all calls of the contract, and any others, by what upstream says."""
+
+    def __init__(self, channel: grpc.Channel, fault: Fault) -> None:
+        self._channel = channel
+        self._middleware: Middleware = fault.make()
+        self._by_path = {rpc.path: rpc for rpc in RPCS.values()}
+        self._seen = {rpc.path for rpc in RPCS.values() if not rpc.server_streaming} & {
+            RPCS[name].path for name in fault.rpcs | _REMEMBERED
+        }
+
+    def service(
+        self, details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        path = details.method
+        rpc = self._by_path.get(path)
+        if rpc is not None and rpc.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._stream(path))
+        if rpc is not None and path in self._seen:
+            return grpc.unary_unary_rpc_method_handler(self._faulty(rpc))
+        return grpc.unary_unary_rpc_method_handler(self._plain(path))
+
+    def _plain(self, path: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+        stub = self._channel.unary_unary(path, None, None)
+
+        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+            try:
+                return self._pass_on(stub, request, context)
+            except grpc.RpcError as error:
+                _abort(context, error)
+                raise AssertionError from None
+
+        return answer
+
+    def _stream(self, path: str) -> Callable[[bytes, grpc.ServicerContext], Iterator[bytes]]:
+        stub = self._channel.unary_stream(path, None, None)
+
+        def answer(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            stream: Any = stub(request, timeout=_left(context), metadata=_metadata(context))
+            context.add_callback(stream.cancel)
+            try:
+                yield from stream
+                context.set_trailing_metadata(tuple(stream.trailing_metadata() or ()))
+            except grpc.RpcError as error:
+                _abort(context, error)
+
+        return answer
+
+    def _faulty(self, rpc: Rpc) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+        stub = self._channel.unary_unary(rpc.path, None, None)
+
+        def answer(raw: bytes, context: grpc.ServicerContext) -> bytes:
+            ended = threading.Event()
+            context.add_callback(ended.set)
+            # The error as it came is kept, so that its details reach the client.
+            came: dict[int, grpc.RpcError] = {}
+
+            def proceed(request: Message) -> Message:
+                try:
+                    data = self._pass_on(stub, request.SerializeToString(), context)
+                except grpc.RpcError as error:
+                    status = _as_status(error)
+                    came[id(status)] = error
+                    raise status from error
+                return rpc.response.FromString(data)
+
+            try:
+                call = Call(rpc.name, rpc.request.FromString(raw), self._upstream, ended)
+                response: bytes = self._middleware(call, proceed).SerializeToString()
+                return response
+            except DecodeError:
+                context.abort(grpc.StatusCode.INTERNAL, f"{rpc.name}: not a message of the CRI")
+            except StatusError as status:
+                if id(status) in came:
+                    _abort(context, came[id(status)])
+                context.abort(grpc.StatusCode[status.code], status.message)
+            raise AssertionError
+
+        return answer
+
+    def _pass_on(self, stub: Any, request: bytes, context: grpc.ServicerContext) -> bytes:
+        pending = stub.future(request, timeout=_left(context), metadata=_metadata(context))
+        # Cancelled with its client; without effect once it is answered.
+        if not context.add_callback(pending.cancel):
+            pending.cancel()
+        try:
+            answer: bytes = pending.result()
+        except grpc.FutureCancelledError:
+            context.abort(grpc.StatusCode.CANCELLED, "the client gave the call up")
+            raise AssertionError from None
+        context.set_trailing_metadata(tuple(pending.trailing_metadata() or ()))
+        return answer
+
+    def _upstream(self, name: str, request: Message) -> Message:
+        rpc = RPCS[name]
+        stub = self._channel.unary_unary(rpc.path, None, None)
+        try:
+            data = stub(request.SerializeToString(), timeout=OWN_DEADLINE)
+        except grpc.RpcError as error:
+            raise _as_status(error) from error
+        return rpc.response.FromString(data)
+
+
+def _left(context: grpc.ServicerContext) -> float | None:
+    left = context.time_remaining()
+    return None if left is None or left > _NO_DEADLINE else max(left, 0.0)
+
+
+def _metadata(context: grpc.ServicerContext) -> tuple[tuple[str, Any], ...]:
+    return tuple(
+        (key, value)
+        for key, value in context.invocation_metadata() or ()
+        if not key.startswith(_OWN_KEYS)
+    )
+
+
+def _as_status(error: Any) -> StatusError:
+    return StatusError(error.code().name, error.details() or "")
+
+
+def _abort(context: grpc.ServicerContext, error: Any) -> None:
+    """Answer with an error just as it came, its details included."""
+    trailing = error.trailing_metadata() or ()
+    context.set_trailing_metadata(tuple(itertools.chain(trailing)))
+    context.abort(error.code(), error.details() or "")
