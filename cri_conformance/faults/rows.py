@@ -45,6 +45,8 @@ class Evidence:
     #: Clause → why it was not judged.
     unjudged: dict[str, str] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
+    #: Of these, what no fault of a runtime may bring a test to.
+    mistakes: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     tests: int = 0
     walked: bool = False
@@ -59,6 +61,8 @@ class Evidence:
                 self.unjudged.setdefault(clause["clause"], clause["reason"])
         if record["blame"] in ("environment", "suite"):
             self.troubles.append(record["message"])
+        if record["blame"] == "suite":
+            self.mistakes.append(record["message"])
 
     def kills(self, fault: Fault) -> bool:
         """Whether nothing is left to be shown by further tests."""
@@ -107,6 +111,8 @@ def _row(clause: str, fault: Fault, seen: Evidence) -> Row:
         result, why = Result.BLUNT, against[0]["seen"]
     elif not seen.walked:
         result, why = Result.ERROR, next(iter(seen.troubles), "it was not run to the end")
+    elif seen.mistakes:
+        result, why = Result.ERROR, seen.mistakes[0]
     elif by:
         result = Result.KILLED
     elif seen.troubles:

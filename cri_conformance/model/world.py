@@ -135,7 +135,7 @@ class World:
         ]
 
     def shown(self) -> dict[str, str]:
-        """Predicted status and list: id → state as shown, of all that is surely in one."""
+        """The predicted status and list: id → state as shown, of all that is surely in one."""
         return {
             thing.id: next(iter(thing.shown))
             for thing in self.things.values()
@@ -161,7 +161,8 @@ class World:
         return self._with(
             _after(thing, call, came)
             if thing.id in touched
-            else replace(thing, promises=() if thing.gone else others)
+            # Of what may be in several states nobody can say that it was touched.
+            else replace(thing, promises=others if len(thing.shown) == 1 else ())
             for thing in self.things.values()
         )
 

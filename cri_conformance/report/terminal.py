@@ -22,6 +22,10 @@ SHOWN = 20
 Line = tuple[str, dict[str, bool]]
 
 
+#: Calls that a failure shows on the terminal; the report has them all.
+TRANSCRIPT_LINES = 30
+
+
 def failure_text(
     clause: Clause, permitted: str, actual: str, transcript_lines: list[str], replay: str
 ) -> str:
@@ -37,8 +41,11 @@ def failure_text(
     lines += ["", *_wrapped(visible(permitted), "  permitted: ", " " * 13)]
     lines += _wrapped(visible(actual), "  got:       ", " " * 13)
     if transcript_lines:
-        lines += ["", f"  {count(len(transcript_lines), 'call')}, the last one last:"]
-        lines += [f"    {visible(line)}" for line in transcript_lines]
+        shown = transcript_lines[-TRANSCRIPT_LINES:]
+        earlier = len(transcript_lines) - len(shown)
+        more = f" ({earlier} earlier ones stand in the report)" if earlier else ""
+        lines += ["", f"  {count(len(shown), 'call')}, the last one last{more}:"]
+        lines += [f"    {visible(line)}" for line in shown]
     lines += ["", "  see it again with:", f"    {visible(replay)}"]
     return "\n".join(lines)
 

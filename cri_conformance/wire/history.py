@@ -38,15 +38,20 @@ class Call(NamedTuple):
 
     def ids(self) -> set[str]:
         """The sandbox and container ids that the call named or got."""
-        found = set()
+        return self._values("pod_sandbox_id") | self._values("container_id")
+
+    def subjects(self) -> set[str]:
+        """What the call is about: containers if it names any, else sandboxes.
+
+        That another container was made in the same sandbox does not lead to what one did.
+        """
+        return self._values("container_id") or self._values("pod_sandbox_id")
+
+    def _values(self, field: str) -> set[str]:
         messages = [self.request]
         if isinstance(self.outcome, Ok):
             messages.append(self.outcome.response)
-        for message in messages:
-            for field in ("pod_sandbox_id", "container_id"):
-                if value := getattr(message, field, ""):
-                    found.add(value)
-        return found
+        return {value for message in messages if (value := getattr(message, field, ""))}
 
 
 class CallRecord(TypedDict):
@@ -97,7 +102,7 @@ class History:
             calls = list(self._calls)
         own = [call for call in calls if call.number > mark]
         ids = set(about).union(*(call.ids() for call in own))
-        earlier = [call for call in calls if call.number <= mark and call.ids() & ids]
+        earlier = [call for call in calls if call.number <= mark and call.subjects() & ids]
         chosen = earlier[-EARLIER:] + own
         if len(chosen) > SHOWN:
             chosen = chosen[: SHOWN // 4] + chosen[-SHOWN * 3 // 4 :]

@@ -13,13 +13,13 @@ from cri_conformance.faults.fault import Call, Operator, Proceed, fault
 from cri_conformance.faults.memory import Memory, subject
 from cri_conformance.faults.operators import (
     acts_on_another,
+    add_entry,
     answer_error,
     answer_ok,
     change_code,
     delay,
     does_and_fails,
     edit_request,
-    forget,
     ignore_request,
     in_list_state,
     leave_out,
@@ -29,10 +29,10 @@ from cri_conformance.faults.operators import (
     set_request,
     set_value,
     side_effect,
-    skip_effect,
     state_as,
     swallow,
     together,
+    unlisted,
 )
 
 RUN = "RuntimeService.RunPodSandbox"
@@ -128,6 +128,30 @@ def _answers_stopped(rpc: str) -> Operator:
     )
 
 
+def _same_name_elsewhere() -> Operator:
+    """Breaks "a name within its sandbox": the same name in another sandbox is the first's."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        made: dict[bytes, tuple[str, Any]] = memory.kept("made", dict)
+        name = call.request.config.metadata.SerializeToString(deterministic=True)
+        owner, first = made.get(name, ("", None))
+        if first is not None and owner != call.request.pod_sandbox_id:
+            return first
+        response = proceed(call.request)
+        made[name] = (call.request.pod_sandbox_id, response)
+        return response
+
+    return operator(
+        "answers-namesake-CreateContainer",
+        "CreateContainer",
+        "a name that is taken in another sandbox gets that one's container",
+        step,
+    )
+
+
+_after_a_create = When("after-any-create", lambda call, memory: memory.times("CreateContainer") > 0)
+
+
 FAULTS = [
     # -- RunPodSandbox ----------------------------------------------------------------
     fault(
@@ -168,7 +192,7 @@ FAULTS = [
         f"{STOP_SANDBOX}.not-ready",
         state_as("PodSandboxStatus", "status.state", types.SANDBOX_NOTREADY, types.SANDBOX_READY),
     ),
-    fault(f"{STOP_SANDBOX}.stays-listed", forget("sandbox", event="StopPodSandbox")),
+    fault(f"{STOP_SANDBOX}.stays-listed", unlisted("sandbox", event="StopPodSandbox")),
     fault(
         [f"{STOP_SANDBOX}.containers-exited", f"{STOP_SANDBOX}.stubborn-container"],
         state_as(
@@ -214,10 +238,21 @@ FAULTS = [
         ),
     ),
     fault(f"{CREATE}.name-free-after-failure", _name_taken_by_failure("CreateContainer")),
+    fault(
+        "CreateContainerRequest.sandbox_config.repeat-harmless",
+        add_entry("PodSandboxStatus", "status.annotations", when=_after_a_create),
+    ),
+    # -- names ------------------------------------------------------------------------
+    fault("ContainerMetadata.unique-in-sandbox", _another_name("CreateContainer")),
+    fault(
+        "ContainerMetadata.next-attempt",
+        answer_error("CreateContainer", when.given("config.metadata.attempt")),
+    ),
+    fault("ContainerMetadata.other-sandbox", _same_name_elsewhere()),
     # -- StartContainer ---------------------------------------------------------------
     fault(
         f"{START}.left-created",
-        skip_effect("StartContainer"),
+        set_value("ContainerStatus", "status.state", CREATED, when=when.after("StartContainer")),
         also=[f"{STATE}_RUNNING.after-start"],
     ),
     fault(
@@ -320,10 +355,14 @@ FAULTS = [
         ),
     ),
     fault(
+        "ContainerStatus.state.forward-only",
+        state_as("ContainerStatus", "status.state", EXITED, CREATED),
+    ),
+    fault(
         f"{STATE}_EXITED.on-exit",
         state_as("ListContainers", "containers.state", EXITED, CREATED),
     ),
-    fault(f"{STATE}_EXITED.kept", forget("container", event="StopContainer")),
+    fault(f"{STATE}_EXITED.kept", unlisted("container", event="StopContainer")),
     fault(
         f"{STATE}_UNKNOWN.not-in-normal-life",
         state_as("ContainerStatus", "status.state", RUNNING, UNKNOWN),

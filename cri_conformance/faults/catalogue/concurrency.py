@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults seeded for calls at the same time: the losers of a race are refused, lists lose objects,
+and one long stop holds up the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cri_conformance.api import types
+from cri_conformance.api.status import StatusError
+from cri_conformance.faults import conditions as when
+from cri_conformance.faults.conditions import When, status_of
+from cri_conformance.faults.fault import Call, Operator, Proceed, fault
+from cri_conformance.faults.memory import Memory
+from cri_conformance.faults.operators import (
+    Which,
+    answer_error,
+    delay,
+    edit_request,
+    gives_same_answer,
+    leave_out,
+    one_at_a_time,
+    operator,
+    overlap_fails,
+    side_effect,
+    together,
+    waits_for,
+)
+
+_RUN = "RuntimeService.RunPodSandbox"
+#: The exit code of containers that end by themselves in the tests of such races.
+_OWN_CODE = 3
+
+
+def _stop_loses_to_exit() -> Operator:
+    """containerd before 2.2 (c9afcc2bc): an exit during the stop makes the stop fail."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        before = status_of(call)
+        response = proceed(call.request)
+        if before is not None and before.state == types.CONTAINER_RUNNING:
+            after = status_of(call)
+            if after is not None and after.exit_code == _OWN_CODE:
+                raise StatusError("UNKNOWN", "ttrpc: closed")
+        return response
+
+    return operator("stop-loses-to-exit", "StopContainer", "an exit makes a stop fail", step)
+
+
+def _has_own_code(call: Call, memory: Memory) -> bool:
+    """A container of the sandbox has ended by itself."""
+    chosen = types.ContainerFilter(pod_sandbox_id=call.request.pod_sandbox_id)
+    listed = call.upstream("ListContainers", types.ListContainersRequest(filter=chosen))
+    for item in listed.containers:
+        asked = types.ContainerStatusRequest(container_id=item.id)
+        if call.upstream("ContainerStatus", asked).status.exit_code == _OWN_CODE:
+            return True
+    return False
+
+
+def _own_attempt(request: Any, call: Call, memory: Memory) -> None:
+    request.config.metadata.attempt = memory.count("attempts") + 1
+
+
+def _staying_out_of(rpc: str) -> Which:
+    return Which(f"during-{rpc}", lambda item, call, memory: memory.running(rpc) > 0)
+
+
+FAULTS = [
+    # cri-o/cri-o commit 6414bad641.
+    *(
+        fault(f"RuntimeService.{rpc}.concurrent", overlap_fails(rpc))
+        for rpc in ("StopPodSandbox", "RemovePodSandbox", "StopContainer", "RemoveContainer")
+    ),
+    fault("RuntimeService.StopContainer.racing-exit", _stop_loses_to_exit()),
+    fault(
+        "RuntimeService.StopPodSandbox.racing-exit",
+        answer_error("StopPodSandbox", When("one-ended", _has_own_code), message="ttrpc: closed"),
+    ),
+    fault(
+        f"{_RUN}.concurrent-duplicates",
+        edit_request(
+            "own-attempt",
+            "RunPodSandbox",
+            "makes another sandbox for each call",
+            _own_attempt,
+            when=when.in_company,
+        ),
+    ),
+    fault(f"{_RUN}.concurrent-pods", answer_error("RunPodSandbox", when.in_company)),
+    fault(
+        f"{_RUN}.concurrent-pods",
+        gives_same_answer("RunPodSandbox", when=when.in_company),
+        name="same-sandbox-for-all-at-once",
+    ),
+    fault(
+        "RuntimeService.StartContainer.concurrent",
+        side_effect("StartContainer", "StopContainer", when=when.overlapping),
+    ),
+    fault(
+        "RuntimeService.ListPodSandbox.during-churn",
+        together(
+            delay("RunPodSandbox", 0.02),
+            leave_out("ListPodSandbox", _staying_out_of("RunPodSandbox")),
+        ),
+    ),
+    fault(
+        "RuntimeService.ListContainers.during-churn",
+        together(
+            delay("RemoveContainer", 0.02),
+            leave_out("ListContainers", _staying_out_of("RemoveContainer")),
+        ),
+    ),
+    # cri-o/cri-o#6297: looking waits for the stop.
+    *(
+        fault(f"RuntimeService.{rpc}.prompt-during-stop", waits_for(rpc, "StopContainer"))
+        for rpc in ("PodSandboxStatus", "ListPodSandbox", "ContainerStatus", "ListContainers")
+    ),
+    # cri-o/cri-o#9754: every stop on the node waits for one.
+    fault("RuntimeService.StopContainer.parallel", one_at_a_time("StopContainer")),
+]

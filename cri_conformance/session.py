@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pytest hooks of a run that judges a runtime.
+
+On the process that leads (the only one without pytest-xdist) the runtime is prepared
+before the first test and everything of ours removed after the last; reports are
+collected there. Workers get the facts as plain data.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Generator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cri_conformance
+from cri_conformance import records, settings
+from cri_conformance.contract import expectations
+from cri_conformance.contract.clause import Minor
+from cri_conformance.contract.register import register
+from cri_conformance.expect.explore import Depth
+from cri_conformance.expect.judge import Rules
+from cri_conformance.report import exit as exit_codes
+from cri_conformance.report import json_file, terminal
+from cri_conformance.report.collect import Collector
+from cri_conformance.report.environment import environment
+from cri_conformance.target import Facts, Preparation, Target, TargetError
+from cri_conformance.wire.outcome import RuntimeGone
+
+NAME = "cri-conformance-session"
+SUITE = Path(__file__).parent / "suite"
+#: Seconds one test of the suite may take, as a last resort: its calls have deadlines of their own.
+TEST_TIMEOUT = {"gate": 300, "nightly": 7200}
+
+_FACTS = "cri_facts"
+_BOUND = "cri_bound"
+
+
+def session_of(config: pytest.Config) -> Session:
+    """The judging session of a run with an endpoint."""
+    session = config.pluginmanager.get_plugin(NAME)
+    assert isinstance(session, Session), "fixtures are registered together with the session"
+    return session
+
+
+def make(config: pytest.Config) -> Session:
+    """The session as the options have it. Raises pytest.UsageError."""
+    try:
+        return Session(config)
+    except expectations.ExpectationsError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _end_in_good_order_on_sigterm() -> None:
+    """Take SIGTERM, by which CI systems cancel a job, as Ctrl-C: what we made is removed."""
+    if threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+class Session:
+    """Hooks and state of one judging run in one process."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.settings = settings.read(config)
+        self.target: Target | None = None
+        self.facts: Facts
+        self.rules: Rules
+        self._config = config
+        self._known = (
+            expectations.load(self.settings.expectations, register())
+            if self.settings.expectations
+            else {}
+        )
+        self._bound: dict[str, list[str]] = defaultdict(list)
+        self._preparation: Preparation | None = None
+        self._collector: Collector | None = None
+        self._results: Any = None
+        self._leftovers: list[str] = []
+        self._stopped = ""
+        self._started = time.time()
+        self._report_problem = ""
+        #: Whether a test that is not the suite's failed: a vendor's own, on our fixtures.
+        self._foreign_failed = False
+        self.matrix = bool(getattr(config.option, "cri_matrix", False))
+
+    # -- start -----------------------------------------------------------------------
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process prepares the runtime and reports (is no xdist worker)."""
+        return not hasattr(self._config, "workerinput")
+
+    @property
+    def depth(self) -> Depth:
+        """How hard tests look in this run."""
+        database = None
+        if self.settings.nightly:
+            kind = f"{self.facts.runtime_name}-{self.facts.runtime_version}".replace("/", "-")
+            database = Path(".hypothesis") / "cri-conformance" / kind
+        return Depth(self.settings.seed, self.settings.nightly, self.matrix, database)
+
+    def fault_session(self, fault: str) -> str:
+        """The gRPC metadata value that switches a fault on for this process alone."""
+        return f"{fault}@{self.facts.run_nonce}-{records.worker_of(self._config)}"
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        if config.args_source is not pytest.Config.ArgsSource.ARGS:
+            # Files, not the folder: explicit files are collected whatever python_files says.
+            config.args[:] = [str(path) for path in sorted(SUITE.glob("test_*.py"))]
+        option = config.option
+        if not getattr(option, "xmlpath", None):
+            option.xmlpath = str(self.settings.report / "junit.xml")
+        if getattr(option, "dist", "no") == "load":
+            # Tests of one file share costly objects, which are then made once.
+            option.dist = "loadfile"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        if self._config.option.collectonly:
+            return
+        _end_in_good_order_on_sigterm()
+        if self.leads:
+            preparation = Preparation(self.settings, faults=self.matrix)
+            try:
+                self.facts = preparation.__enter__().facts
+            except TargetError as error:
+                told = f"--cri-endpoint {self.settings.endpoint}: {error}"
+                raise pytest.UsageError(told) from None
+            self._preparation = preparation
+            self._leftovers = preparation.leftovers()
+        else:
+            worker_input: dict[str, Any] = self._config.workerinput  # type: ignore[attr-defined]
+            self.facts = Facts(**worker_input[_FACTS])
+        self.rules = Rules(
+            register=register(),
+            minor=Minor.parse(self.facts.minor),
+            strict=self.settings.strict,
+            known={name: known.reason for name, known in self._known.items()},
+            selected=self._selected(),
+        )
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput[_FACTS] = self.facts.plain()
+
+    def pytest_report_header(self) -> list[str]:
+        if self._preparation is None:
+            return []
+        facts, chosen = self.facts, self.settings
+        lines = [
+            f"cri: {chosen.endpoint}"
+            + ("" if chosen.endpoint == facts.endpoint else f" ({facts.endpoint})")
+            + f", {facts.runtime_name} {facts.runtime_version}, judged by CRI {facts.minor}"
+            f" ({facts.minor_source}), depth {chosen.depth}, seed {chosen.seed}"
+        ]
+        if self._leftovers:
+            some = ", ".join(self._leftovers[:3]) + (" …" if len(self._leftovers) > 3 else "")
+            lines.append(
+                f"cri: earlier runs left {len(self._leftovers)} objects behind ({some}); remove "
+                f"them with: cri-conformance sweep --cri-endpoint {facts.endpoint}"
+            )
+        return lines
+
+    # -- collection ------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pycollect_makeitem(self) -> Generator[None, Any, Any]:
+        made = yield
+        for item in made if isinstance(made, list) else ():
+            unknown = [clause for clause in records.bound_clauses(item) if clause not in register()]
+            if unknown:
+                raise pytest.Collector.CollectError(
+                    f"{item.nodeid} is bound to clauses that the contract has not: "
+                    f"{', '.join(unknown)} (see: cri-conformance clauses)"
+                )
+        return made
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Put the clauses of a test into its name, where people and JUnit look."""
+        ids = [name for mark in metafunc.definition.iter_markers("clause") for name in mark.args]
+        if ids and "judge" in metafunc.fixturenames and "cri_clauses" in metafunc.fixturenames:
+            label = ids[0] if len(ids) == 1 else f"{ids[0]}+{len(ids) - 1}"
+            metafunc.parametrize("cri_clauses", [tuple(ids)], ids=[label])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        selected = self._selected()
+        kept: list[pytest.Item] = []
+        dropped: list[pytest.Item] = []
+        for item in items:
+            clauses = records.bound_clauses(item)
+            for clause in clauses:
+                self._bound[clause].append(records.node_id(item))
+            wanted = selected is None or bool(selected.intersection(clauses))
+            (kept if wanted else dropped).append(item)
+            if clauses and not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(TEST_TIMEOUT[self.settings.depth]))
+        if dropped:
+            self._config.hook.pytest_deselected(items=dropped)
+            items[:] = kept
+
+    def _selected(self) -> frozenset[str] | None:
+        """Clauses that --cri-clause and --cri-level leave in; None for all."""
+        chosen = self.settings
+        if not chosen.clause and not chosen.levels:
+            return None
+        clauses = register().matching(chosen.clause or "*")
+        found = frozenset(c.id for c in clauses if not chosen.levels or c.level in chosen.levels)
+        if not found:
+            raise pytest.UsageError(
+                f"no clause matches --cri-clause {chosen.clause!r}"
+                + (" at these levels" if chosen.levels else "")
+                + "; see: cri-conformance clauses"
+            )
+        return found
+
+    # -- tests -----------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        item.stash[records.LOG_POSITION] = records.log_position(self.settings.runtime_log)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        failed_early = call.when != "call" and call.excinfo is not None
+        ours = item.path.is_relative_to(SUITE)
+        report.cri_foreign = not ours  # type: ignore[attr-defined]
+        if (call.when == "call" or failed_early) and (ours or records.bound_clauses(item)):
+            records.attach(item, call, report, self.settings, self.target, ours=ours)
+        gone = call.excinfo and records.has_cause(call.excinfo.value, RuntimeGone)
+        if gone and not self.matrix:
+            item.session.shouldstop = "the runtime is gone"
+        return report
+
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport | pytest.CollectReport
+    ) -> tuple[str, str, str] | None:
+        record = getattr(report, "cri", None)
+        if record and record["outcome"] == "passed":
+            if any(c["verdict"] == "known" for c in record["clauses"]):
+                return "known", "k", "KNOWN"
+            if any(c["verdict"] == "warned" for c in record["clauses"]):
+                return "warned", "w", "WARNED"
+        return None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        record = getattr(report, "cri", None)
+        if self.leads and record:
+            if self._collector is None:
+                self._collector = Collector(register(), self._bound, self._known)
+            self._collector.add(record)
+            if record["blame"] == "environment" and "no longer answers" in record["message"]:
+                self._stopped = record["message"]
+        if report.failed and getattr(report, "cri_foreign", False):
+            self._foreign_failed = True
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker ended: what it collected, which the leading process did not."""
+        bound: dict[str, list[str]] = getattr(node, "workeroutput", {}).get(_BOUND, {})
+        for clause, tests in bound.items():
+            self._bound[clause] = tests
+
+    # -- end -------------------------------------------------------------------------
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if not self.leads:
+            output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
+            output[_BOUND] = dict(self._bound)
+        if self._preparation is None:
+            return
+        left = self._preparation.clean()
+        self._preparation.__exit__()
+        if self._collector is None:
+            self._collector = Collector(register(), self._bound, self._known)
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            self._stopped = self._stopped or exit_codes.INTERRUPTED
+        self._stopped = self._stopped or str(session.shouldfail or session.shouldstop or "")
+        self._results = self._collector.results(
+            self._about_suite(complete=not self._stopped),
+            self._about_target(),
+            environment(),
+            [*(f"of an earlier run: {what}" for what in self._leftovers), *left],
+        )
+        session.exitstatus = exit_codes.status(self._results, int(exitstatus))
+        if self._foreign_failed and session.exitstatus not in (1, 2, 3, 4):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        # Workers have no use for the page, and the template engine is not light.
+        from cri_conformance.report import html
+
+        try:
+            self.settings.report.mkdir(parents=True, exist_ok=True)
+            json_file.write(self._results, self.settings.report / "results.json")
+            html.write(self._results, self.settings.report / "index.html")
+        except OSError as error:
+            self._report_problem = f"the report can't be written to {self.settings.report}: {error}"
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self._results is None:
+            return
+        terminalreporter.section("contract")
+        verbose = self._config.get_verbosity()
+        for line, markup in terminal.summary_lines(self._results, verbose):
+            terminalreporter.write_line(line, **markup)
+        if self._report_problem:
+            terminalreporter.write_line(self._report_problem, red=True)
+        else:
+            terminalreporter.write_line(f"report: {self.settings.report / 'index.html'}")
+
+    def _about_suite(self, *, complete: bool) -> dict[str, Any]:
+        chosen = self.settings
+        selection = {
+            "clause": chosen.clause,
+            "levels": sorted(chosen.levels),
+            "keyword": self._config.option.keyword,
+            "markexpr": self._config.option.markexpr,
+            "paths": []
+            if self._config.args_source is not pytest.Config.ArgsSource.ARGS
+            else list(self._config.args),
+        }
+        return {
+            "version": cri_conformance.__version__,
+            "depth": chosen.depth,
+            "seed": chosen.seed,
+            "strict": chosen.strict,
+            "selection": {key: value for key, value in selection.items() if value},
+            "command": shlex.join(["pytest", *sys.argv[1:]]),
+            "workers": int(getattr(self._config.option, "numprocesses", 0) or 1),
+            "started": datetime.fromtimestamp(self._started, UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.time() - self._started, 3),
+            "complete": complete,
+            "stopped": self._stopped,
+        }
+
+    def _about_target(self) -> dict[str, Any]:
+        plain = self.facts.plain()
+        keys = (
+            "image_endpoint",
+            "runtime_name",
+            "runtime_version",
+            "runtime_api_version",
+            "minor",
+            "minor_source",
+            "handler",
+            "image",
+            "status",
+            "info",
+        )
+        return {"endpoint": self.settings.endpoint, **{key: plain[key] for key in keys}}

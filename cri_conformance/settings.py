@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the user asked for, checked. Every mistake is one line that says what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cri_conformance.contract.clause import Level, Minor
+from cri_conformance.plugin import setting
+from cri_conformance.wire import endpoint
+
+DEPTHS = ("gate", "nightly")
+DEFAULT_TIMEOUT = 10.0
+DEFAULT_REPORT = "reports/latest"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of a run. Endpoints are as given; "" where an option was not."""
+
+    endpoint: str
+    image_endpoint: str
+    handler: str
+    timeout: float
+    levels: frozenset[Level]
+    strict: bool
+    depth: str
+    clause: str
+    seed: int
+    version: Minor | None
+    test_image: str
+    image_loader: str
+    host_root: Path | None
+    runtime_log: Path | None
+    expectations: Path | None
+    report: Path
+
+    @property
+    def nightly(self) -> bool:
+        return self.depth == "nightly"
+
+    def options(self) -> list[str]:
+        """The options that another run needs to see the same verdicts."""
+        found = ["--cri-endpoint", self.endpoint]
+        for option, value in (
+            ("--cri-image-endpoint", self.image_endpoint),
+            ("--cri-runtime-handler", self.handler),
+            ("--cri-test-image", self.test_image),
+            ("--cri-image-loader", self.image_loader),
+        ):
+            if value:
+                found += [option, value]
+        if self.version:
+            found += ["--cri-version", str(self.version)]
+        if self.timeout != DEFAULT_TIMEOUT:
+            found += ["--cri-timeout", f"{self.timeout:g}"]
+        if self.strict:
+            found.append("--cri-strict")
+        if self.nightly:
+            found += ["--cri-depth", self.depth]
+        return [*found, "--cri-seed", str(self.seed)]
+
+
+def read(config: pytest.Config) -> Settings:
+    """The settings of this run. Raises pytest.UsageError."""
+
+    def text(option: str) -> str:
+        return str(setting(config, option) or "")
+
+    def path(option: str) -> Path | None:
+        return Path(text(option)).absolute() if text(option) else None
+
+    depth = text("--cri-depth") or DEPTHS[0]
+    if depth not in DEPTHS:
+        raise pytest.UsageError(f"--cri-depth is {' or '.join(DEPTHS)}, not {depth!r}")
+    for option in ("--cri-host-root", "--cri-runtime-log", "--cri-expectations"):
+        if (given := path(option)) and not given.exists():
+            raise pytest.UsageError(f"{option}: there is no {given}")
+    name, image_name = text("--cri-endpoint"), text("--cri-image-endpoint")
+    try:
+        if name == endpoint.AUTO:
+            name, found = endpoint.from_crictl()
+            image_name = image_name or found
+        for given_endpoint in (name, image_name):
+            if given_endpoint and given_endpoint != endpoint.REFERENCE:
+                endpoint.parse(given_endpoint)
+    except endpoint.EndpointError as error:
+        raise pytest.UsageError(str(error)) from None
+    return Settings(
+        endpoint=name,
+        image_endpoint=image_name,
+        handler=text("--cri-runtime-handler"),
+        timeout=_number(text("--cri-timeout"), DEFAULT_TIMEOUT),
+        levels=_levels(text("--cri-level")),
+        strict=bool(setting(config, "--cri-strict")),
+        depth=depth,
+        clause=text("--cri-clause"),
+        seed=_seed(text("--cri-seed")),
+        version=_minor(text("--cri-version")),
+        test_image=text("--cri-test-image"),
+        image_loader=text("--cri-image-loader"),
+        host_root=path("--cri-host-root"),
+        runtime_log=path("--cri-runtime-log"),
+        expectations=path("--cri-expectations"),
+        report=path("--cri-report") or Path(DEFAULT_REPORT).absolute(),
+    )
+
+
+def _number(text: str, default: float) -> float:
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise pytest.UsageError(f"--cri-timeout is a number of seconds above 0, not {text!r}")
+    return value
+
+
+def _seed(text: str) -> int:
+    if text and not text.isdecimal():
+        raise pytest.UsageError(f"--cri-seed is a whole number, not {text!r}")
+    return int(text or 0)
+
+
+def _levels(text: str) -> frozenset[Level]:
+    try:
+        return frozenset(Level(word.strip().upper()) for word in text.split(",") if word.strip())
+    except ValueError:
+        known = ", ".join(Level)
+        raise pytest.UsageError(f"--cri-level takes any of {known}, not {text!r}") from None
+
+
+def _minor(text: str) -> Minor | None:
+    try:
+        return Minor.parse(text) if text else None
+    except ValueError as error:
+        raise pytest.UsageError(f"--cri-version: {error}") from None

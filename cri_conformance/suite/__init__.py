@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tests that ship: one file for each family of promises."""

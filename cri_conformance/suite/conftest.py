@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Short names for the suite's own tests, and the objects that many of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from cri_conformance import records
+from cri_conformance.session import session_of
+from cri_conformance.settings import Settings
+from cri_conformance.suite.container_life import Endings, Life, endings, live
+from cri_conformance.suite.population import Population, settle
+from cri_conformance.target import Target
+from cri_conformance.wire.runtime import Container, Runtime, Sandbox
+
+
+@pytest.fixture
+def cri_clauses() -> tuple[str, ...]:
+    """The clauses a test is bound to. The plugin fills it in, which names the test by them."""
+    return ()
+
+
+@pytest.fixture(autouse=True)
+def _named(cri_clauses: tuple[str, ...]) -> None:
+    """Let every test of the suite be named by its clauses."""
+
+
+@pytest.fixture
+def runtime(cri_runtime: Runtime) -> Runtime:
+    """The runtime under test; what a test makes through it is removed after the test."""
+    return cri_runtime
+
+
+@pytest.fixture
+def lifecycle(request: pytest.FixtureRequest) -> list[dict[str, str]]:
+    """Rows that this test adds to the report's lifecycle table."""
+    rows: list[dict[str, str]] = request.node.stash.setdefault(records.TABLE, [])
+    return rows
+
+
+@pytest.fixture(scope="session")
+def shared_runtime(cri_target: Target) -> Iterator[Runtime]:
+    """A scope that lasts as long as the run, for objects that tests only look at."""
+    with cri_target.scope() as runtime:
+        yield runtime
+
+
+@pytest.fixture(scope="session")
+def shared_sandbox(shared_runtime: Runtime) -> Sandbox:
+    """One ready sandbox for tests that need a place for containers and leave it alone."""
+    return shared_runtime.sandbox()
+
+
+@pytest.fixture(scope="session")
+def population(shared_runtime: Runtime) -> Population:
+    """Dozens of sandboxes and containers for filters to choose from."""
+    return settle(shared_runtime)
+
+
+@pytest.fixture(scope="session")
+def idle(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Container:
+    """One running container that does nothing, for tests that only run commands in it."""
+    return shared_runtime.running(shared_sandbox)
+
+
+@pytest.fixture(scope="session")
+def chosen(cri_target: Target) -> Settings:
+    """What the user asked for: depth and the like."""
+    return cri_target.settings
+
+
+@pytest.fixture(scope="session")
+def container_life(shared_runtime: Runtime) -> Life:
+    """The life of a container, which is over: tests judge what was seen."""
+    return live(shared_runtime)
+
+
+@pytest.fixture(scope="session")
+def ended(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Endings:
+    """Containers that ended in each way: well, badly, killed, and by a start that failed."""
+    return endings(shared_runtime, shared_sandbox)
+
+
+#: Seconds that a seeded fault is given to show itself: it delays by more, and on our own machine.
+_MATRIX_PATIENCE = 2.0
+
+
+@pytest.fixture(scope="session")
+def patience(pytestconfig: pytest.Config, cri_target: Target) -> Callable[[float], float]:
+    """How long to wait for what a clause on time promises, in seconds, given the fair bound."""
+    if session_of(pytestconfig).depth.matrix:
+        return lambda seconds: min(seconds, _MATRIX_PATIENCE)
+    return lambda seconds: seconds

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls at the same time on the same object, or for the same name.
+
+A kubelet kills the containers of a pod from several goroutines, and a call that it gave
+up may still be at work when the next one comes. Whoever loses such a race must not be
+told of an error that is none: the object is stopped, or gone, as was asked.
+
+Threads are released together, eight at a time and over several rounds, each with a fresh
+object; the transcript shows how they overlapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from cri_conformance.api import types
+from cri_conformance.build.messages import IDLE, POD_UID
+from cri_conformance.expect import Judge, clause
+from cri_conformance.suite.scripts import PROMPT, listening
+from cri_conformance.wire.outcome import Ok
+from cri_conformance.wire.runtime import Runtime, Sandbox
+from cri_conformance.wire.together import together
+
+THREADS, ROUNDS = 8, 3
+
+_RUN, _START = "RuntimeService.RunPodSandbox", "RuntimeService.StartContainer"
+
+
+# -- stop and remove ---------------------------------------------------------------------------
+
+
+def _ready_sandbox(runtime: Runtime, shared: Sandbox) -> dict[str, Any]:
+    sandbox = runtime.sandbox()
+    runtime.running(sandbox)
+    return {"pod_sandbox_id": sandbox.id}
+
+
+def _running_container(runtime: Runtime, shared: Sandbox) -> dict[str, Any]:
+    return {"container_id": listening(runtime, shared, PROMPT).id}
+
+
+@pytest.mark.parametrize(
+    ("rpc", "make", "others"),
+    [
+        pytest.param(rpc, make, others, marks=clause(f"RuntimeService.{rpc}.concurrent"), id=rpc)
+        for rpc, make, others in (
+            ("StopPodSandbox", _ready_sandbox, {}),
+            ("RemovePodSandbox", _ready_sandbox, {}),
+            ("StopContainer", _running_container, {"timeout": 5}),
+            ("RemoveContainer", _running_container, {}),
+        )
+    ],
+)
+def test_all_of_them_succeed(
+    runtime: Runtime,
+    shared_sandbox: Sandbox,
+    judge: Judge,
+    rpc: str,
+    make: Callable[[Runtime, Sandbox], dict[str, Any]],
+    others: dict[str, Any],
+) -> None:
+    clause_id = f"RuntimeService.{rpc}.concurrent"
+    for _ in range(ROUNDS):
+        names = make(runtime, shared_sandbox)
+        call = partial(runtime.call, rpc, **names, **others, deadline=30.0)
+        for outcome in together(*[call] * THREADS):
+            judge.ok(clause_id, outcome, about=names.values())
+        if rpc.startswith("Remove"):
+            listed = [*runtime.get("ListPodSandbox").items]
+            listed += runtime.get("ListContainers").containers
+            judge.that(
+                clause_id,
+                not {item.id for item in listed}.intersection(names.values()),
+                permitted="it is gone from the list afterwards",
+                actual="it is listed",
+                about=names.values(),
+            )
+
+
+#: Seconds after which containers end by themselves: before, while and after they are stopped.
+_MOMENTS = (0.0, 0.01, 0.02, 0.04, 0.08)
+
+
+@clause("RuntimeService.StopContainer.racing-exit")
+def test_stop_of_a_container_that_is_just_ending(
+    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
+) -> None:
+    for seconds in _MOMENTS * 2:
+        # With the signal ignored it always ends by itself, in the middle of the stop or before.
+        container = runtime.running(shared_sandbox, f"trap '' TERM; sleep {seconds}; exit 3")
+        outcome = runtime.call("StopContainer", container_id=container.id, timeout=8, deadline=30.0)
+        judge.ok("RuntimeService.StopContainer.racing-exit", outcome, about=[container.id])
+
+
+@clause("RuntimeService.StopPodSandbox.racing-exit")
+def test_stop_of_a_sandbox_whose_containers_are_just_ending(runtime: Runtime, judge: Judge) -> None:
+    for _ in range(ROUNDS):
+        sandbox = runtime.sandbox()
+        made = [
+            runtime.container(sandbox, command=["/bin/sh", "-c", f"sleep {seconds}; exit 3"])
+            for seconds in _MOMENTS
+        ]
+        together(*[partial(runtime.get, "StartContainer", container_id=c.id) for c in made])
+        outcome = runtime.call("StopPodSandbox", pod_sandbox_id=sandbox.id, deadline=30.0)
+        judge.ok("RuntimeService.StopPodSandbox.racing-exit", outcome, about=[sandbox.id])
+
+
+# -- run, create, start ------------------------------------------------------------------------
+
+
+@clause(f"{_RUN}.concurrent-duplicates")
+def test_one_sandbox_at_most_of_identical_calls(runtime: Runtime, judge: Judge) -> None:
+    clause_id = f"{_RUN}.concurrent-duplicates"
+    for _ in range(ROUNDS):
+        config = runtime.sandbox_config()
+        outcomes = together(*[partial(runtime.run_sandbox, config)] * THREADS)
+        given = {outcome.response.pod_sandbox_id for outcome in outcomes if isinstance(outcome, Ok)}
+        chosen = types.PodSandboxFilter(label_selector={POD_UID: config.metadata.uid})
+        given |= {item.id for item in runtime.get("ListPodSandbox", filter=chosen).items}
+        judge.that(
+            clause_id,
+            len(given) <= 1,
+            permitted="one sandbox at most comes into being",
+            actual=f"{len(given)} did",
+            about=given,
+        )
+
+
+@clause(f"{_RUN}.concurrent-pods")
+def test_different_pods_at_once(runtime: Runtime, judge: Judge) -> None:
+    clause_id = f"{_RUN}.concurrent-pods"
+    configs = [runtime.sandbox_config() for _ in range(THREADS)]
+    outcomes = together(*[partial(runtime.run_sandbox, config) for config in configs])
+    ids = [judge.response(clause_id, outcome).pod_sandbox_id for outcome in outcomes]
+    judge.equal(clause_id, len(set(ids)), len(configs), "number of ids given", about=ids)
+
+
+@clause(f"{_START}.concurrent")
+def test_starts_at_once_run_the_command_once(
+    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
+) -> None:
+    clause_id = f"{_START}.concurrent"
+    for _ in range(ROUNDS):
+        script = f"echo ran >> runs; : > ready; {IDLE}"
+        container = runtime.container(shared_sandbox, command=["/bin/sh", "-c", script])
+        together(*[partial(runtime.call, "StartContainer", container_id=container.id)] * THREADS)
+        state = runtime.container_status(container.id).state
+        judge.equal(
+            clause_id,
+            types.ContainerState.Name(state),
+            "CONTAINER_RUNNING",
+            "state after the starts",
+            about=[container.id],
+        )
+        seen = runtime.exec(
+            container, "/bin/sh", "-c", "until [ -e ready ]; do sleep 0.01; done; cat runs"
+        )
+        judge.equal(clause_id, seen.stdout, b"ran\n", "said by the command", about=[container.id])

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tells containers apart: name and attempt within a sandbox, and nothing beyond it."""
+
+from __future__ import annotations
+
+from cri_conformance.api import types
+from cri_conformance.expect import Judge, clause
+from cri_conformance.wire.outcome import Ok, SetupFailed
+from cri_conformance.wire.runtime import Runtime, Sandbox
+
+_CREATE = "RuntimeService.CreateContainer"
+_METADATA = "ContainerMetadata"
+
+
+@clause(f"{_METADATA}.unique-in-sandbox")
+def test_a_name_belongs_to_one_container(
+    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
+) -> None:
+    first = runtime.container(shared_sandbox)
+    runtime.create(shared_sandbox, first.config)
+    name = first.config.metadata.name
+    there = [
+        item.id
+        for item in runtime.get("ListContainers").containers
+        if item.pod_sandbox_id == shared_sandbox.id and item.metadata.name == name
+    ]
+    judge.equal(
+        f"{_METADATA}.unique-in-sandbox", there, [first.id], "of this name", about=[first.id]
+    )
+
+
+@clause(f"{_METADATA}.next-attempt")
+def test_the_next_attempt_of_an_exited_container_is_a_new_one(
+    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
+) -> None:
+    first = runtime.exited(shared_sandbox)
+    config = types.ContainerConfig()
+    config.CopyFrom(first.config)
+    config.metadata.attempt += 1
+    outcome = runtime.create(shared_sandbox, config)
+    judge.ok(f"{_METADATA}.next-attempt", outcome, about=[first.id])
+    judge.that(
+        f"{_METADATA}.next-attempt",
+        isinstance(outcome, Ok) and outcome.response.container_id != first.id,
+        permitted="an id of its own",
+        actual="the id of the exited container",
+        about=[first.id],
+    )
+
+
+@clause(f"{_METADATA}.other-sandbox")
+def test_a_name_means_another_container_in_another_sandbox(
+    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
+) -> None:
+    other = runtime.sandbox()
+    first = runtime.container(shared_sandbox)
+    config = runtime.container_config(other, name=first.config.metadata.name)
+    outcome = runtime.create(other, config)
+    judge.ok(f"{_METADATA}.other-sandbox", outcome, about=[first.id, other.id])
+    judge.that(
+        f"{_METADATA}.other-sandbox",
+        isinstance(outcome, Ok) and outcome.response.container_id != first.id,
+        permitted="an id of its own",
+        actual="the id of the container in the first sandbox",
+        about=[first.id, other.id],
+    )
+
+
+@clause(f"{_CREATE}.name-free-after-failure")
+def test_a_corrected_create_gets_the_name_of_a_refused_one(
+    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
+) -> None:
+    config = runtime.container_config(shared_sandbox)
+    wrong = types.ContainerConfig()
+    wrong.CopyFrom(config)
+    absent = "localhost/cri-conformance/absent:none"
+    wrong.image.image = wrong.image.user_specified_image = absent
+    if isinstance(runtime.create(shared_sandbox, wrong), Ok):
+        raise SetupFailed("CreateContainer with an absent image succeeded")
+    outcome = runtime.create(shared_sandbox, config)
+    judge.ok(f"{_CREATE}.name-free-after-failure", outcome)
+
+
+@clause("CreateContainerRequest.sandbox_config.repeat-harmless")
+def test_sending_the_sandboxs_config_again_changes_nothing(runtime: Runtime, judge: Judge) -> None:
+    harmless = "CreateContainerRequest.sandbox_config.repeat-harmless"
+    sandbox = runtime.sandbox()
+    before = runtime.sandbox_status(sandbox.id)
+    outcome = runtime.create(sandbox, runtime.container_config(sandbox))
+    judge.ok(harmless, outcome, about=[sandbox.id])
+    judge.equal(
+        harmless,
+        str(runtime.sandbox_status(sandbox.id)),
+        str(before),
+        "the sandbox's status",
+        about=[sandbox.id],
+    )

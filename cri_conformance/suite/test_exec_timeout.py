@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ExecSync and time: when the answer comes, and what is left of a command that was too slow.
+
+How a time-out is answered is the runtime's choice between two (an error or a code);
+that the command is gone afterwards is not.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from cri_conformance.expect import Judge, clause
+from cri_conformance.settings import Settings
+from cri_conformance.wire.outcome import Ok, Outcome, Refused
+from cri_conformance.wire.runtime import Container, Runtime
+
+#: Seconds of slack for a busy machine, on top of what a call must take.
+SLACK = 8.0
+
+
+def long_sleep() -> str:
+    """A duration (days, in seconds) that no other process on the machine sleeps for."""
+    return str(10_000_000 + secrets.randbelow(80_000_000))
+
+
+def sleepers(runtime: Runtime, container: Container, duration: str) -> int:
+    """How many processes in the container sleep for just this duration."""
+    # The pattern's bracket keeps the search from finding itself.
+    pattern = f"[{duration[0]}]{duration[1:]}"
+    script = f"cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '^{pattern}$'; true"
+    return int(runtime.exec(container, "/bin/sh", "-c", script).stdout or b"0")
+
+
+def time_out(
+    runtime: Runtime, container: Container, *cmd: str, timeout: int = 1
+) -> tuple[Outcome, float]:
+    """Run a command that is too slow; what came and after how many seconds."""
+    start = time.monotonic()
+    outcome = runtime.call(
+        "ExecSync",
+        container_id=container.id,
+        cmd=cmd,
+        timeout=timeout,
+        deadline=timeout + 3 * SLACK,
+    )
+    return outcome, time.monotonic() - start
+
+
+@clause("ExecSyncRequest.timeout.command-stopped")
+def test_command_is_gone_after_its_time(runtime: Runtime, idle: Container, judge: Judge) -> None:
+    duration = long_sleep()
+    time_out(runtime, idle, "sleep", duration)
+    judge.equal(
+        "ExecSyncRequest.timeout.command-stopped",
+        sleepers(runtime, idle, duration),
+        0,
+        "processes of the command left",
+        about=(idle.id,),
+    )
+
+
+@clause(
+    "ExecSyncRequest.timeout.not-success",
+    "ExecSyncRequest.timeout.answer",
+    "ExecSyncRequest.timeout.prompt",
+)
+def test_time_out_is_told_and_prompt(runtime: Runtime, idle: Container, judge: Judge) -> None:
+    outcome, seconds = time_out(runtime, idle, "sleep", long_sleep())
+    judge.within(
+        "ExecSyncRequest.timeout.prompt",
+        seconds,
+        at_most=1 + SLACK,
+        what="a command of days with a timeout of 1 s",
+    )
+    told = outcome.code == "DEADLINE_EXCEEDED" if isinstance(outcome, Refused) else False
+    failed = isinstance(outcome, Ok) and outcome.response.exit_code != 0
+    shown = f"exit code {outcome.response.exit_code}" if isinstance(outcome, Ok) else outcome
+    judge.record("ExecSyncRequest.timeout.answer", shown)
+    judge.that(
+        "ExecSyncRequest.timeout.not-success",
+        told or failed,
+        permitted="DEADLINE_EXCEEDED, or an exit code other than 0",
+        actual=shown,
+        about=(idle.id,),
+    )
+
+
+@clause("ExecSyncRequest.timeout.not-early")
+def test_enough_time_disturbs_nothing(runtime: Runtime, idle: Container, judge: Judge) -> None:
+    script = "echo begun; sleep 1; echo done >&2; exit 5"
+    for timeout in (5, 600):
+        outcome = runtime.call(
+            "ExecSync",
+            container_id=idle.id,
+            cmd=["/bin/sh", "-c", script],
+            timeout=timeout,
+            deadline=5 + SLACK,
+        )
+        response = judge.response("ExecSyncRequest.timeout.not-early", outcome)
+        judge.equal(
+            "ExecSyncRequest.timeout.not-early",
+            (response.stdout, response.stderr, response.exit_code),
+            (b"begun\n", b"done\n", 5),
+            f"with a timeout of {timeout} s",
+        )
+
+
+@clause("ExecSyncRequest.timeout.zero-unlimited")
+def test_zero_is_no_limit(
+    runtime: Runtime, idle: Container, judge: Judge, chosen: Settings
+) -> None:
+    seconds = 40 if chosen.nightly else 3
+    outcome = runtime.call(
+        "ExecSync",
+        container_id=idle.id,
+        cmd=["/bin/sh", "-c", f"sleep {seconds}; echo done"],
+        timeout=0,
+        deadline=seconds + SLACK,
+    )
+    response = judge.response("ExecSyncRequest.timeout.zero-unlimited", outcome)
+    judge.equal("ExecSyncRequest.timeout.zero-unlimited", response.stdout, b"done\n", "stdout")
+
+
+@clause("ExecSyncRequest.timeout.negative")
+def test_negative_timeout_is_recorded(runtime: Runtime, idle: Container, judge: Judge) -> None:
+    outcome, seconds = time_out(runtime, idle, "true", timeout=-1)
+    judge.record("ExecSyncRequest.timeout.negative", f"{outcome} after {seconds:.1f} s")
+
+
+@clause("RuntimeService.ExecSync.lingering-child")
+def test_lingering_child_is_recorded(runtime: Runtime, idle: Container, judge: Judge) -> None:
+    start = time.monotonic()
+    runtime.call(
+        "ExecSync",
+        container_id=idle.id,
+        cmd=["/bin/sh", "-c", "sleep 2 & echo done"],
+        timeout=10,
+        deadline=10 + SLACK,
+    )
+    seconds = time.monotonic() - start
+    waits = "waits for" if seconds > 1.5 else "does not wait for"
+    judge.record(
+        "RuntimeService.ExecSync.lingering-child",
+        f"the answer {waits} a child that holds the output for 2 s",
+    )
+
+
+@clause("RuntimeService.ExecSync.abandoned")
+def test_abandoned_command_is_recorded(runtime: Runtime, idle: Container, judge: Judge) -> None:
+    duration = "3"
+    runtime.call("ExecSync", container_id=idle.id, cmd=["sleep", duration], deadline=0.5)
+    left = sleepers(runtime, idle, duration)
+    goes = "goes on" if left else "is gone"
+    judge.record("RuntimeService.ExecSync.abandoned", f"the command {goes}")
+
+
+@clause("RuntimeService.ExecSync.container-unharmed")
+def test_bad_commands_leave_the_container_alone(
+    runtime: Runtime, idle: Container, judge: Judge
+) -> None:
+    before = runtime.container_status(idle.id)
+    runtime.call("ExecSync", container_id=idle.id, cmd=["/bin/sh", "-c", "exit 9"], timeout=5)
+    runtime.call("ExecSync", container_id=idle.id, cmd=["/no/such/command"], timeout=5)
+    time_out(runtime, idle, "sleep", long_sleep())
+    judge.equal(
+        "RuntimeService.ExecSync.container-unharmed",
+        runtime.container_status(idle.id),
+        before,
+        about=(idle.id,),
+    )

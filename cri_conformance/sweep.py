@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs that were killed have left behind: found, named, removed on request.
+
+An object is a leftover only if it says itself that it is ours (label, tag, owner file)
+and the process that it names as its owner is gone. Whatever leaves a doubt stays: a run
+on another host may share the runtime, and can't be looked at from here.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from os import geteuid
+from pathlib import Path
+from typing import Any
+
+from cri_conformance.api import types
+from cri_conformance.build.image import REPOSITORY, owner_in_tag
+from cri_conformance.wire.client import Client
+from cri_conformance.wire.identity import OWNER_LABEL, RUN_LABEL, owner_alive
+from cri_conformance.wire.outcome import Ok, Refused
+from cri_conformance.wire.runtime import CLEANUP_DEADLINE, remove
+
+#: A run's temporary folders begin so; its nonce follows.
+FOLDER_PREFIX = "cri-conformance-"
+#: Name of the file that says which process a temporary folder belongs to.
+OWNER_FILE = "owner"
+
+_FOLDER = re.compile(rf"{FOLDER_PREFIX}(?P<nonce>[0-9a-f]{{8}})-.+")
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """One thing that a run which is gone left behind. ``what`` says in which way it is removed."""
+
+    what: str
+    id: str
+    nonce: str
+    about: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.id}" + (f" ({self.about})" if self.about else "")
+
+
+@dataclass
+class Found:
+    """What there is to sweep, in the order of removal, and what had to be left, with reasons."""
+
+    leftovers: list[Leftover] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+
+def leftovers(client: Client) -> list[str]:
+    """What earlier runs left behind, in words. Raises RuntimeGone."""
+    return [str(leftover) for leftover in find(client).leftovers]
+
+
+def find(client: Client) -> Found:
+    """Look for leftovers, and touch nothing. Raises RuntimeGone."""
+    found = Found()
+    containers = _listed(client, "ListContainers", "containers", found)
+    sandboxes = _listed(client, "ListPodSandbox", "items", found)
+    images = _listed(client, "ListImages", "images", found)
+    folders = list(_folders())
+    # A nonce that any living owner stands for is spared everywhere.
+    owners: dict[str, set[str]] = defaultdict(set)
+    for item in (*containers, *sandboxes):
+        if RUN_LABEL in item.labels and OWNER_LABEL in item.labels:
+            owners[item.labels[RUN_LABEL]].add(item.labels[OWNER_LABEL])
+    for _, nonce, owner in folders:
+        owners[nonce].add(owner)
+    dead = {nonce for nonce, names in owners.items() if not any(map(owner_alive, names))}
+    for what, items in (("container", containers), ("sandbox", sandboxes)):
+        found.leftovers += [
+            Leftover(what, item.id, item.labels[RUN_LABEL], item.metadata.name)
+            for item in items
+            if OWNER_LABEL in item.labels and item.labels.get(RUN_LABEL, "") in dead
+        ]
+    swept = {leftover.id for leftover in found.leftovers}
+    users = [item for item in containers if item.id not in swept]
+    for image in images:
+        _judge_image(image, dead, users, found)
+    found.leftovers += [
+        Leftover("folder", str(path), nonce) for path, nonce, _ in folders if nonce in dead
+    ]
+    return found
+
+
+def plan(client: Client) -> Iterator[tuple[str, bool]]:
+    """What ``sweep`` would say, with nothing removed. Raises RuntimeGone."""
+    found = find(client)
+    for leftover in found.leftovers:
+        yield f"would remove {leftover}", True
+    for line in found.kept:
+        yield line, False
+
+
+def sweep(client: Client) -> Iterator[tuple[str, bool]]:
+    """Remove every leftover; (line about it, whether it is gone) each. Raises RuntimeGone."""
+    found = find(client)
+    stuck: set[str] = set()
+    for leftover in found.leftovers:
+        if leftover.what == "folder" and leftover.nonce in stuck:
+            # Its owner file is what tells the next sweep that the rest may go.
+            yield f"kept {leftover}: not everything of its run could be removed", False
+        elif problem := _remove(client, leftover):
+            stuck.add(leftover.nonce)
+            yield f"could not remove {leftover}: {problem}", False
+        else:
+            yield f"removed {leftover}", True
+    for line in found.kept:
+        yield line, False
+
+
+def _listed(client: Client, rpc: str, items: str, found: Found) -> list[Any]:
+    outcome = client.call(rpc, deadline=CLEANUP_DEADLINE)
+    if isinstance(outcome, Ok):
+        return list(getattr(outcome.response, items))
+    found.kept.append(f"could not look: {rpc} answers {outcome}")
+    return []
+
+
+def _folders() -> Iterator[tuple[Path, str, str]]:
+    """(path, nonce, owner) of every temporary folder of a run of this user."""
+    for path in sorted(Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*")):
+        match = _FOLDER.fullmatch(path.name)
+        try:
+            if not match or path.is_symlink() or path.stat().st_uid != geteuid():
+                continue
+            owner = path.joinpath(OWNER_FILE).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            # Without an owner nobody can say whether it is still wanted.
+            continue
+        yield path, match["nonce"], owner.strip()
+
+
+def _judge_image(image: types.Image, dead: set[str], users: list[Any], found: Found) -> None:
+    tags = [tag for tag in image.repo_tags if tag.startswith(f"{REPOSITORY}:")]
+    runs = [owner_in_tag(tag.removeprefix(f"{REPOSITORY}:")) for tag in tags]
+    gone = [not owner_alive(owner) if owner else nonce in dead for nonce, owner in runs]
+    if not tags or not all(gone):
+        return
+    # Runtimes take all names of an image away with one of them.
+    names = [*image.repo_tags, *image.repo_digests]
+    if foreign := [
+        name for name in names if not name.startswith((f"{REPOSITORY}:", f"{REPOSITORY}@"))
+    ]:
+        found.kept.append(f"kept image {tags[0]}: it is named {foreign[0]} too")
+        return
+    spoken = {image.id, *names}
+    for user in users:
+        if spoken & {user.image.image, user.image_ref, user.image_id}:
+            found.kept.append(f"kept image {tags[0]}: container {user.id} uses it")
+            return
+    found.leftovers.append(Leftover("image", tags[0], runs[0][0]))
+
+
+def _remove(client: Client, leftover: Leftover) -> str:
+    """Remove one thing; "" or what went wrong."""
+    if leftover.what == "folder":
+        try:
+            shutil.rmtree(leftover.id)
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            return str(error)
+        return ""
+    if leftover.what == "image":
+        spec = types.ImageSpec(image=leftover.id, user_specified_image=leftover.id)
+        outcome = client.call("RemoveImage", image=spec, deadline=CLEANUP_DEADLINE)
+        gone = isinstance(outcome, Refused) and outcome.code == "NOT_FOUND"
+        return "" if gone or isinstance(outcome, Ok) else str(outcome)
+    rpc = "RemovePodSandbox" if leftover.what == "sandbox" else "RemoveContainer"
+    return remove(client, rpc, leftover.id)

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runtime that is judged: found, asked who it is, and made ready.
+
+All this happens once, on the process that leads the run. What the workers need of it
+is plain data (``Facts``), which travels to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cri_conformance import sweep
+from cri_conformance.api import types
+from cri_conformance.build import image as image_builder
+from cri_conformance.build import load
+from cri_conformance.contract.clause import FIRST_MINOR, Minor
+from cri_conformance.contract.register import register
+from cri_conformance.settings import Settings
+from cri_conformance.wire import endpoint
+from cri_conformance.wire.client import Client
+from cri_conformance.wire.history import as_dict
+from cri_conformance.wire.identity import Run
+from cri_conformance.wire.outcome import Ok, Outcome, Refused, RuntimeGone, SetupFailed
+from cri_conformance.wire.runtime import Runtime, Workshop, ours, remove
+
+#: Seconds within which an endpoint must take a connection, and then answer.
+CONNECT_WITHIN = 2.0
+
+
+class TargetError(Exception):
+    """The runtime can't be judged; one line that says what was tried and what to check."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the leading process found out. Plain data, sent to the workers.
+
+    ``minor`` is the contract's minor by which the runtime is judged.
+    """
+
+    endpoint: str
+    image_endpoint: str
+    runtime_name: str
+    runtime_version: str
+    runtime_api_version: str
+    minor: str
+    minor_source: str
+    handler: str
+    image: str
+    status: dict[str, Any]
+    info: dict[str, str]
+    run_nonce: str
+    run_owner: str
+    log_root: str
+
+    def workshop(self) -> Workshop:
+        """What the scopes of this run share."""
+        return Workshop(
+            Run(self.run_nonce, self.run_owner), self.image, self.handler, self.log_root
+        )
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One process's connection to the runtime, and what is known of it."""
+
+    facts: Facts
+    client: Client
+    workshop: Workshop
+    settings: Settings
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[Runtime]:
+        """A scope whose objects are removed at its end."""
+        runtime = Runtime(self.client, self.workshop)
+        try:
+            yield runtime
+        finally:
+            runtime.close()
+
+
+def connect(settings: Settings, facts: Facts, metadata: tuple[tuple[str, str], ...] = ()) -> Target:
+    """A connection of this process to the runtime that ``prepare`` found."""
+    client = Client(
+        endpoint.parse(facts.endpoint),
+        endpoint.parse(facts.image_endpoint) if facts.image_endpoint else None,
+        timeout=settings.timeout,
+        metadata=metadata,
+    )
+    return Target(facts, client, facts.workshop(), settings)
+
+
+class Preparation:
+    """Everything that a run needs before its first test, and its removal afterwards."""
+
+    def __init__(self, settings: Settings, *, faults: bool = False) -> None:
+        self.settings = settings
+        self.run = Run.new()
+        self.facts: Facts
+        self._faults = faults
+        self._undo = contextlib.ExitStack()
+
+    def __enter__(self) -> Preparation:
+        """Raises TargetError within a few seconds if there is no runtime to judge."""
+        try:
+            self.facts = self._prepare()
+        except (RuntimeGone, SetupFailed) as error:
+            self._undo.close()
+            raise TargetError(str(error)) from None
+        except BaseException:
+            self._undo.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+
+    def leftovers(self) -> list[str]:
+        """What earlier runs left behind, in words."""
+        return sweep.leftovers(self._client)
+
+    def clean(self) -> list[str]:
+        """Remove whatever of this run is still there; what could not be, in words.
+
+        Scopes have done so already, unless a worker was killed or a call had no answer.
+        """
+        try:
+            return [
+                line
+                for lister, rpc in (
+                    ("ListPodSandbox", "RemovePodSandbox"),
+                    ("ListContainers", "RemoveContainer"),
+                )
+                for item in ours(self._client, self.run, lister)
+                if (line := remove(self._client, rpc, item.id))
+            ]
+        except (RuntimeGone, SetupFailed) as error:
+            return [f"could not look for what this run left: {error}"]
+
+    def _prepare(self) -> Facts:
+        settings = self.settings
+        name = settings.endpoint
+        if name == endpoint.REFERENCE:
+            name = self._start_reference()
+        at = endpoint.parse(name)
+        image_at = endpoint.parse(settings.image_endpoint) if settings.image_endpoint else None
+        client = Client(at, image_at, timeout=settings.timeout)
+        self._client = client
+        self._undo.callback(client.close)
+        version = self._hello(client, at)
+        status = client.call("Status", verbose=True)
+        facts_status = status.response if isinstance(status, Ok) else types.StatusResponse()
+        minor, source = self._minor(client)
+        log_root = self._temporary("logs") if at.local else ""
+        return Facts(
+            endpoint=at.text,
+            image_endpoint=image_at.text if image_at else "",
+            runtime_name=version.runtime_name,
+            runtime_version=version.runtime_version,
+            runtime_api_version=version.runtime_api_version,
+            minor=str(minor),
+            minor_source=source,
+            handler=settings.handler,
+            image=self._image(client, at, version.runtime_name),
+            status=as_dict(
+                types.StatusResponse(
+                    status=facts_status.status,
+                    runtime_handlers=facts_status.runtime_handlers,
+                    features=facts_status.features,
+                )
+            ),
+            info=dict(facts_status.info),
+            run_nonce=self.run.nonce,
+            run_owner=self.run.owner,
+            log_root=log_root,
+        )
+
+    def _minor(self, client: Client) -> tuple[Minor, str]:
+        """The minor to judge by, and how it is known."""
+        if self.settings.version:
+            return self.settings.version, "--cri-version"
+        if self.settings.endpoint == endpoint.REFERENCE:
+            return register().latest, "the whole contract"
+        return detect_minor(client)
+
+    def _start_reference(self) -> str:
+        from cri_conformance.reference import process
+
+        try:
+            reference = process.start(faults=self._faults)
+        except process.NotStarted as error:
+            raise TargetError(str(error)) from None
+        self._undo.callback(reference.stop)
+        return reference.endpoint
+
+    def _hello(self, client: Client, at: endpoint.Endpoint) -> types.VersionResponse:
+        if at.socket and not at.socket.exists():
+            raise TargetError(
+                f"no socket at {at.socket}: is the runtime running, and is this its endpoint?"
+            )
+        if at.socket and not os.access(at.socket, os.R_OK | os.W_OK):
+            raise TargetError(f"no permission to use {at.socket}: run as root or as its group")
+        if not client.wait_ready(CONNECT_WITHIN):
+            raise TargetError(
+                f"nothing takes gRPC connections at {at.text} (tried for {CONNECT_WITHIN:g} s): "
+                "is the runtime running, and is this its CRI endpoint?"
+            )
+        try:
+            version = client.call("Version", version="v1", deadline=CONNECT_WITHIN)
+        except RuntimeGone:
+            raise TargetError(
+                f"{at.text} takes connections and does not answer Version within "
+                f"{CONNECT_WITHIN:g} s: see the runtime's log"
+            ) from None
+        if isinstance(version, Ok):
+            response: types.VersionResponse = version.response
+            return response
+        raise TargetError(
+            f"{at.text} answers Version with {version}: does it serve CRI v1 (runtime.v1)?"
+        )
+
+    def _temporary(self, what: str) -> str:
+        folder = Path(tempfile.mkdtemp(prefix=f"{sweep.FOLDER_PREFIX}{self.run.nonce}-"))
+        self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.joinpath(sweep.OWNER_FILE).write_text(self.run.owner, encoding="utf-8")
+        inner = folder / what
+        inner.mkdir()
+        return str(inner)
+
+    def _image(self, client: Client, at: endpoint.Endpoint, runtime_name: str) -> str:
+        """The reference of an image with a shell that the runtime has."""
+        given = self.settings.test_image
+        if not given and self.settings.endpoint == endpoint.REFERENCE:
+            given = "localhost/cri-conformance/shell:reference"
+        if given:
+            if not _has_image(client, given):
+                raise TargetError(
+                    f"the runtime has no image {given!r}: pull it there first, or leave out "
+                    "--cri-test-image to have one built"
+                )
+            return given
+        command = self.settings.image_loader or load.default_loader(runtime_name, at.socket)
+        if not command:
+            raise TargetError(
+                f"no way to get a test image into {runtime_name}: give --cri-image-loader "
+                "'COMMAND {}' to load an OCI archive, or --cri-test-image REF for one it has"
+            )
+        reference = image_builder.reference_for(self.run.nonce, self.run.owner)
+        archive = Path(self._temporary("image")) / "shell.tar"
+        try:
+            image_builder.build_archive(archive, reference, self.run.nonce)
+            self._undo.callback(_remove_image, client, reference)
+            load.load(archive, command)
+        except (image_builder.ImageError, load.LoadError) as error:
+            raise TargetError(str(error)) from None
+        if not _has_image(client, reference):
+            raise TargetError(
+                f"'{command}' loaded no image that the runtime knows as {reference}: does it load "
+                "into the runtime's own store (for containerd: namespace k8s.io)?"
+            )
+        return reference
+
+
+def _has_image(client: Client, reference: str) -> bool:
+    outcome = client.call(
+        "ImageStatus",
+        image=types.ImageSpec(image=reference, user_specified_image=reference),
+    )
+    if isinstance(outcome, Ok):
+        return bool(outcome.response.HasField("image"))
+    raise TargetError(f"ImageStatus({reference}) answers {outcome}: is the image service there?")
+
+
+def _remove_image(client: Client, reference: str) -> None:
+    # By its tag, which carries our nonce: it can mean nobody else's image.
+    with contextlib.suppress(RuntimeGone):
+        client.call("RemoveImage", image=types.ImageSpec(image=reference), deadline=30)
+
+
+#: An id of the usual form that no runtime ever gave out.
+_NOBODY = "c0ffee" + "0" * 58
+
+#: (minor, call, fields): a call that came with this minor. Only the answer UNIMPLEMENTED counts.
+_SIGNALS: tuple[tuple[Minor, str, dict[str, Any]], ...] = (
+    (Minor(1, 33), "UpdatePodSandboxResources", {"pod_sandbox_id": _NOBODY}),
+    (Minor(1, 28), "RuntimeConfig", {}),
+    (Minor(1, 26), "ListMetricDescriptors", {}),
+    (Minor(1, 23), "PodSandboxStats", {"pod_sandbox_id": _NOBODY}),
+)
+
+
+def detect_minor(client: Client) -> tuple[Minor, str]:
+    """The youngest minor that the runtime gives a sign of, and the sign.
+
+    Nothing tells a runtime's minor outright (Version says "v1"), so this is what it
+    has at least: it is never judged by a wording younger than what it shows.
+    """
+    signs: list[tuple[Minor, str]] = [(FIRST_MINOR, "nothing younger was seen")]
+    status = client.call("Status")
+    if isinstance(status, Ok):
+        if status.response.HasField("features"):
+            signs.append((Minor(1, 31), "Status.features"))
+        if status.response.runtime_handlers:
+            signs.append((Minor(1, 30), "Status.runtime_handlers"))
+    for minor, rpc, fields in _SIGNALS:
+        if _implemented(client.call(rpc, **fields)):
+            signs.append((minor, rpc))
+    return max(signs)
+
+
+def _implemented(outcome: Outcome) -> bool:
+    return not (isinstance(outcome, Refused) and outcome.code == "UNIMPLEMENTED")

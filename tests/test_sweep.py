@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a sweep takes, and above all what it leaves alone."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from cri_conformance import sweep
+from cri_conformance.api import types
+from cri_conformance.build.image import REPOSITORY, reference_for
+from cri_conformance.wire.client import Client
+from cri_conformance.wire.identity import OWNER_LABEL, RUN_LABEL, Run
+from cri_conformance.wire.outcome import Ok, Outcome, Refused
+
+LIVING = Run.new()
+DEAD = Run("deadbeef", LIVING.owner.rsplit(".", 1)[0] + ".1")
+ELSEWHERE = Run("e15e0000", "another-host.1.1")
+
+
+class FakeRuntime:
+    """Answers the lists, and notes what it was told to remove."""
+
+    def __init__(self) -> None:
+        self.containers: list[types.Container] = []
+        self.sandboxes: list[types.PodSandbox] = []
+        self.images: list[types.Image] = []
+        self.removed: list[str] = []
+        self.refuses: set[str] = set()
+
+    def call(self, rpc: str, *, deadline: float | None = None, **fields: Any) -> Outcome:
+        del deadline
+        if rpc in self.refuses:
+            return Refused("INTERNAL", "not today")
+        if rpc == "ListContainers":
+            return Ok(types.ListContainersResponse(containers=self.containers))
+        if rpc == "ListPodSandbox":
+            return Ok(types.ListPodSandboxResponse(items=self.sandboxes))
+        if rpc == "ListImages":
+            return Ok(types.ListImagesResponse(images=self.images))
+        (named,) = fields.values()
+        self.removed.append(f"{rpc} {getattr(named, 'image', named)}")
+        return Ok(None)
+
+    def pod(self, id_: str, run: Run | None) -> None:
+        self.sandboxes.append(types.PodSandbox(id=id_, labels=run.labels() if run else {}))
+
+    def container(self, id_: str, run: Run | None, image: str = "") -> None:
+        labels = run.labels() if run else {}
+        self.containers.append(types.Container(id=id_, labels=labels, image_ref=image))
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return FakeRuntime()
+
+
+def _client(runtime: FakeRuntime) -> Client:
+    return cast("Client", runtime)
+
+
+def _folder(tmp_path: Path, run: Run, owner: str | None = None) -> Path:
+    folder = tmp_path / f"cri-conformance-{run.nonce}-abc"
+    folder.mkdir()
+    (folder / "owner").write_text(run.owner if owner is None else owner, encoding="utf-8")
+    return folder
+
+
+def test_only_objects_of_runs_that_are_gone(runtime: FakeRuntime) -> None:
+    for run in (None, LIVING, ELSEWHERE, DEAD):
+        runtime.pod(f"pod-{run.nonce if run else 'foreign'}", run)
+        runtime.container(f"ctr-{run.nonce if run else 'foreign'}", run)
+    runtime.sandboxes.append(types.PodSandbox(id="half", labels={RUN_LABEL: DEAD.nonce}))
+    runtime.sandboxes.append(types.PodSandbox(id="other half", labels={OWNER_LABEL: DEAD.owner}))
+    assert sweep.leftovers(_client(runtime)) == ["container ctr-deadbeef", "sandbox pod-deadbeef"]
+    assert runtime.removed == []
+    assert all(gone for _, gone in sweep.sweep(_client(runtime)))
+    assert runtime.removed == ["RemoveContainer ctr-deadbeef", "RemovePodSandbox pod-deadbeef"]
+
+
+def test_an_image_goes_if_its_tag_or_anything_else_names_an_owner_that_is_gone(
+    runtime: FakeRuntime, tmp_path: Path
+) -> None:
+    gone = [reference_for(DEAD.nonce, DEAD.owner), f"{REPOSITORY}:0ddba115"]
+    kept = [reference_for(run.nonce, run.owner) for run in (LIVING, ELSEWHERE)]
+    kept += [f"{REPOSITORY}:00000000", f"{REPOSITORY}:reference", "localhost/other:deadbeef"]
+    for number, reference in enumerate([*gone, *kept]):
+        runtime.images.append(types.Image(id=f"sha256:{number}", repo_tags=[reference]))
+    _folder(tmp_path, Run("0ddba115", DEAD.owner))
+    list(sweep.sweep(_client(runtime)))
+    assert runtime.removed == [f"RemoveImage {reference}" for reference in gone]
+
+
+@pytest.mark.parametrize("names", [["localhost/mine:1"], []])
+def test_an_image_that_somebody_else_names_or_uses_stays(
+    runtime: FakeRuntime, names: list[str]
+) -> None:
+    tag = reference_for(DEAD.nonce, DEAD.owner)
+    runtime.images.append(types.Image(id="sha256:1", repo_tags=[tag, *names]))
+    if not names:
+        runtime.container("foreign", None, image="sha256:1")
+    (line,) = [line for line, _ in sweep.sweep(_client(runtime))]
+    assert line.startswith(f"kept image {tag}: ")
+    assert runtime.removed == []
+
+
+def test_folders_of_runs_that_are_gone(runtime: FakeRuntime, tmp_path: Path) -> None:
+    gone = _folder(tmp_path, DEAD)
+    kept = [_folder(tmp_path, LIVING), _folder(tmp_path, ELSEWHERE)]
+    nameless = tmp_path / "cri-conformance-00000000-abc"
+    nameless.mkdir()
+    linked = tmp_path / "cri-conformance-11111111-abc"
+    linked.symlink_to(gone)
+    assert sweep.leftovers(_client(runtime)) == [f"folder {gone}"]
+    assert list(sweep.sweep(_client(runtime))) == [(f"removed folder {gone}", True)]
+    assert not gone.exists()
+    assert all(path.is_dir() for path in (*kept, nameless))
+
+
+def test_a_folder_stays_while_it_tells_whose_the_rest_is(
+    runtime: FakeRuntime, tmp_path: Path
+) -> None:
+    folder = _folder(tmp_path, DEAD)
+    runtime.pod("stuck", DEAD)
+    runtime.refuses = {"RemovePodSandbox"}
+    lines = [line for line, gone in sweep.sweep(_client(runtime)) if not gone]
+    assert [line.partition(":")[0] for line in lines] == [
+        "could not remove sandbox stuck",
+        f"kept folder {folder}",
+    ]
+    assert folder.is_dir()
+
+
+def test_a_runtime_that_does_not_list_is_said_and_the_rest_is_swept(runtime: FakeRuntime) -> None:
+    runtime.pod("pod", DEAD)
+    runtime.refuses = {"ListImages"}
+    assert list(sweep.sweep(_client(runtime))) == [
+        ("removed sandbox pod", True),
+        ("could not look: ListImages answers INTERNAL: not today", False),
+    ]
+    assert next(line for line, _ in sweep.plan(_client(runtime))) == "would remove sandbox pod"
