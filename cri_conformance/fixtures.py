@@ -56,7 +56,7 @@ def judge(request: pytest.FixtureRequest, pytestconfig: pytest.Config, cri_targe
     """Judges the clauses that this test is bound to."""
     session: Session = session_of(pytestconfig)
     bound = [name for mark in request.node.iter_markers("clause") for name in mark.args]
-    made = Judge(session.rules, bound, cri_target.client.history.mark())
+    made = Judge(session.rules, bound, cri_target.client.history.mark)
     request.node.stash[records.JUDGE] = made
     return made
 

@@ -20,7 +20,7 @@ from cri_conformance.expect.violation import Ended, NotExercised, SuiteMistake, 
 from cri_conformance.report.terminal import failure_text
 from cri_conformance.settings import Settings
 from cri_conformance.target import Target
-from cri_conformance.wire.history import in_lines
+from cri_conformance.wire.history import CallRecord, in_lines
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
 JUDGE = pytest.StashKey[Judge]()
@@ -71,13 +71,7 @@ def attach(
         record["verdict"] in (Verdict.BROKEN, Verdict.KNOWN, Verdict.WARNED, Verdict.ERROR)
         for record in clauses
     )
-    transcript = (
-        target.client.history.transcript(
-            judge.mark if judge else 0, error.about if isinstance(error, Violation) else ()
-        )
-        if target and story
-        else []
-    )
+    transcript = _story(target, judge, error) if target and story else []
     replay = replay_command(settings, clauses)
     if isinstance(error, Violation):
         report.longrepr = failure_text(
@@ -114,6 +108,15 @@ def attach(
         "table": item.stash.get(TABLE, []),
     }
     report.cri = _plain(record)  # type: ignore[attr-defined]
+
+
+def _story(target: Target, judge: Judge | None, error: BaseException | None) -> list[CallRecord]:
+    """The calls that led to what a test found."""
+    history = target.client.history
+    if judge and judge.broken and isinstance(error, Violation):
+        mark, until = judge.story
+        return history.transcript(mark, error.about, until)
+    return history.transcript(judge.mark if judge else 0)
 
 
 def node_id(item: pytest.Item) -> str:

@@ -20,6 +20,7 @@ import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from hypothesis.strategies import SearchStrategy
 
@@ -73,11 +74,18 @@ class Explorer:
         ``examples`` is the gate's number; ``tried`` are examples always run first. Raises
         what the smallest failing example raises.
         """
-        bounded = _Shrinking(check, self._begin)
-        # Hypothesis reads names from a function's signature; ours comes with the strategies.
-        property_ = hypothesis.given(**strategies)(_with_signature(bounded, list(strategies)))
-        for example in reversed(tried):
-            property_ = hypothesis.example(**example)(property_)
+
+        def example(**values: Any) -> None:
+            self._begin()
+            try:
+                check(**values)
+            except (RuntimeGone, SetupFailed, NotExercised, Ended, SuiteMistake) as error:
+                # Nothing to shrink: no other example would tell more.
+                raise _Stop(error) from None
+
+        property_ = hypothesis.given(**strategies)(_with_signature(example, list(strategies)))
+        for values in reversed(tried):
+            property_ = hypothesis.example(**values)(property_)
         self._run(self._settings(examples)(hypothesis.seed(self.depth.seed)(property_)))
 
     def machine(
@@ -126,8 +134,12 @@ class Explorer:
     def _begin(self) -> None:
         """The start of an example: what the last one made goes, its story begins."""
         self._runtime.close(keep=self._kept)
-        if time.monotonic() > self._until:
-            raise _Stop(SetupFailed("the time for one property is over: the runtime is too slow"))
+        now = time.monotonic()
+        if self._judge.broken and self._until > now + SHRINK_SECONDS:
+            self._until = now + SHRINK_SECONDS
+        if now > self._until:
+            slow = SetupFailed("the time for one property is over: the runtime is too slow")
+            raise _Stop(self._judge.broken or slow)
         self._judge.mark = self._runtime.client.history.mark()
 
     def _settings(self, examples: int, **more: Any) -> hypothesis.settings:
@@ -174,7 +186,7 @@ def _without_constants() -> Iterator[None]:
     if not hasattr(providers, reads):
         raise SuiteMistake(f"this Hypothesis has no {reads}: its seeds must be tamed another way")
     kept = getattr(providers, reads)
-    nothing = providers.Constants()
+    nothing = Constants()
     setattr(providers, reads, lambda: nothing)
     try:
         yield
@@ -182,37 +194,12 @@ def _without_constants() -> Iterator[None]:
         setattr(providers, reads, kept)
 
 
-class _Shrinking:
-    """Bounds the time that shrinking takes: when it is up, only what failed before is run."""
+def _with_signature(example: Callable[..., None], names: list[str]) -> Callable[..., None]:
+    """A function with these keywords: Hypothesis reads them from the signature."""
 
-    def __init__(self, check: Callable[..., None], begin: Callable[[], None]) -> None:
-        self._check = check
-        self._begin = begin
-        self._failed: set[str] = set()
-        self._until = 0.0
-
-    def __call__(self, **values: Any) -> None:
-        key = repr(values)
-        if self._failed and key not in self._failed and time.monotonic() > self._until:
-            return
-        self._begin()
-        try:
-            self._check(**values)
-        except (RuntimeGone, SetupFailed, NotExercised, Ended, SuiteMistake) as error:
-            # Nothing to shrink: no other example would tell more.
-            raise _Stop(error) from None
-        except Exception:
-            if not self._failed:
-                self._until = time.monotonic() + SHRINK_SECONDS
-            self._failed.add(key)
-            raise
-
-
-def _with_signature(bounded: _Shrinking, names: list[str]) -> Callable[..., None]:
-
-    def example(**values: Any) -> None:
-        bounded(**values)
+    def signed(**values: Any) -> None:
+        example(**values)
 
     parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
-    example.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return example
+    signed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return signed

@@ -9,7 +9,7 @@ not bound to, or passes without having judged one that it is.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -49,13 +49,17 @@ class Rules:
 class Judge:
     """Judges one test's clauses. Safe to use from several threads."""
 
-    def __init__(self, rules: Rules, bound: Collection[str], mark: int = 0) -> None:
-        """``mark``: where the story of this test, or of its current example, begins in the
-        client's history.
-        """
+    def __init__(
+        self, rules: Rules, bound: Collection[str], now: Callable[[], int] = lambda: 0
+    ) -> None:
+        """``now`` gives the mark of this moment in the client's history."""
         self.rules = rules
         self.bound = frozenset(bound)
-        self.mark = mark
+        #: Where the story of this test, or of its current example, begins in the history.
+        self.mark = now()
+        #: From where to where the history tells of the last violation.
+        self.story = (0, 0)
+        self._now = now
         self.records: dict[str, ClauseRecord] = {}
         #: The last violation raised: what a test failed of, whatever became of it on the way.
         self.broken: Violation | None = None
@@ -182,6 +186,7 @@ class Judge:
             self._write(clause_id, Verdict.KNOWN, said, came, self.rules.known[clause_id])
         else:
             self._write(clause_id, Verdict.BROKEN, said, came)
+            self.story = (self.mark, self._now())
             self.broken = violation_of(judged)(said, came, tuple(about))
             raise self.broken
 

@@ -158,11 +158,14 @@ def look(runtime: Runtime, container: Container, marker: str, file: str) -> byte
     It is found by them, as not every runtime has process ids of a container's own.
     Raises SetupFailed if there is none.
     """
-    # A pattern that does not match itself, where it stands in the arguments of grep.
+    # A pattern that does not match itself, where it stands in the arguments of grep. For a
+    # moment after a fork a child has its parent's arguments: so until there is just the one.
     pattern = f"[{marker[0]}]{marker[1:]}"
     script = (
-        'p=$(grep -l -e "$1" /proc/[0-9]*/cmdline 2>/dev/null | head -n 1);'
-        ' p="${p%/cmdline}"; [ "$p" ] || exit 9;'
+        'n=0; until p=$(grep -l -e "$1" /proc/[0-9]*/cmdline 2>/dev/null);'
+        ' [ "$p" ] && [ "$(echo "$p" | wc -l)" = 1 ]; do'
+        " [ $((n += 1)) -lt 50 ] || exit 9; sleep 0.1 || sleep 1; done;"
+        ' p="${p%/cmdline}";'
         ' if [ "$2" = cwd ]; then readlink "$p/cwd"; else cat "$p/$2"; fi'
     )
     said = runtime.exec(container, "/bin/sh", "-c", script, "sh", pattern, file)

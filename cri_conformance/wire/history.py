@@ -96,10 +96,12 @@ class History:
         with self._lock:
             return [call for call in self._calls if call.number > mark]
 
-    def transcript(self, mark: int, about: Iterable[str] = ()) -> list[CallRecord]:
-        """The calls since a mark, led by the earlier ones about the same objects."""
+    def transcript(
+        self, mark: int, about: Iterable[str] = (), until: int | None = None
+    ) -> list[CallRecord]:
+        """The calls between two marks, led by the earlier ones about the same objects."""
         with self._lock:
-            calls = list(self._calls)
+            calls = [call for call in self._calls if until is None or call.number <= until]
         own = [call for call in calls if call.number > mark]
         ids = set(about).union(*(call.ids() for call in own))
         earlier = [call for call in calls if call.number <= mark and call.subjects() & ids]

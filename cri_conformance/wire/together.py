@@ -14,17 +14,20 @@ T = TypeVar("T")
 START_WITHIN = 30.0
 
 
-def together(*calls: Callable[[], T]) -> list[T]:
+def together(*calls: Callable[[], T], spread: float = 0.0) -> list[T]:
     """Run each in a thread of its own, released together; what they return, in order.
 
-    Raises what the first that failed raises, once all have ended.
+    With ``spread`` each sets off so many seconds after the one before: then some begin just
+    when others end. Raises what the first that failed raises, once all have ended.
     """
     start = threading.Barrier(len(calls), timeout=START_WITHIN)
+    never = threading.Event()
 
-    def run(call: Callable[[], T]) -> T:
+    def run(place: int, call: Callable[[], T]) -> T:
         start.wait()
+        never.wait(place * spread)
         return call()
 
     with ThreadPoolExecutor(len(calls), thread_name_prefix="together") as pool:
-        futures = [pool.submit(run, call) for call in calls]
+        futures = [pool.submit(run, place, call) for place, call in enumerate(calls)]
     return [future.result() for future in futures]

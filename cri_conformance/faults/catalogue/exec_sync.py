@@ -105,6 +105,14 @@ def _others_answer(call: Call, memory: Memory, proceed: Proceed) -> Any:
     return response
 
 
+def _fails_beyond_the_cap(stream: str) -> Any:
+    def step(response: Any, call: Call, memory: Memory) -> None:
+        if len(getattr(response, stream)) > _CAP // 2:
+            response.exit_code = 1
+
+    return step
+
+
 def _of_stream(stream: str) -> list[Fault]:
     other = "stderr" if stream == "stdout" else "stdout"
     return [
@@ -143,11 +151,7 @@ def _of_stream(stream: str) -> list[Fault]:
                 f"excess-of-{stream}-fails-the-command",
                 "ExecSync",
                 f"a command that writes too much to {stream} is taken for failed",
-                lambda response, call, memory, stream=stream: setattr(
-                    response,
-                    "exit_code",
-                    1 if len(getattr(response, stream)) > _CAP // 2 else response.exit_code,
-                ),
+                _fails_beyond_the_cap(stream),
             ),
         ),
     ]
@@ -212,9 +216,7 @@ FAULTS = [
     # A runtime that takes a command which failed for a container which failed.
     fault(
         "RuntimeService.ExecSync.container-unharmed",
-        side_effect(
-            "ExecSync", "StopContainer", first=True, when=_asks_for("/no/such/command")
-        ),
+        side_effect("ExecSync", "StopContainer", first=True, when=_asks_for("/no/such/command")),
     ),
     fault(
         "ExecSyncRequest.timeout.command-stopped",
