@@ -5,13 +5,14 @@ and one long stop holds up the rest."""
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from cri_conformance.api import types
 from cri_conformance.api.status import StatusError
 from cri_conformance.faults import conditions as when
 from cri_conformance.faults.conditions import When, status_of
 from cri_conformance.faults.fault import Call, Operator, Proceed, fault
-from cri_conformance.faults.memory import Memory
+from cri_conformance.faults.memory import Memory, subject
 from cri_conformance.faults.operators import (
     Which,
     answer_error,
@@ -23,6 +24,7 @@ from cri_conformance.faults.operators import (
     operator,
     overlap_fails,
     side_effect,
+    skip_effect,
     together,
     waits_for,
 )
@@ -45,6 +47,20 @@ def _stop_loses_to_exit() -> Operator:
         return response
 
     return operator("stop-loses-to-exit", "StopContainer", "an exit makes a stop fail", step)
+
+
+def _was_asked_for_by_several() -> When:
+    """Calls on an object that overlapped once, the last of them included."""
+    raced: WeakKeyDictionary[Memory, set[str]] = WeakKeyDictionary()
+
+    def test(call: Call, memory: Memory) -> bool:
+        seen = raced.setdefault(memory, set())
+        name = subject(call.rpc, call.request)
+        if when.overlapping(call, memory):
+            seen.add(name)
+        return name in seen
+
+    return When("asked-for-by-several", test)
 
 
 def _has_own_code(call: Call, memory: Memory) -> bool:
@@ -71,6 +87,13 @@ FAULTS = [
     *(
         fault(f"RuntimeService.{rpc}.concurrent", overlap_fails(rpc))
         for rpc in ("StopPodSandbox", "RemovePodSandbox", "StopContainer", "RemoveContainer")
+    ),
+    # Who comes second is told OK, and nobody has done it.
+    *(
+        fault(
+            f"RuntimeService.{rpc}.concurrent-gone", skip_effect(rpc, _was_asked_for_by_several())
+        )
+        for rpc in ("RemovePodSandbox", "RemoveContainer")
     ),
     fault("RuntimeService.StopContainer.racing-exit", _stop_loses_to_exit()),
     fault(
