@@ -93,3 +93,15 @@ def cri_sandbox() -> None:
 def cri_container() -> None:
     """A running container."""
     _needs_endpoint()
+
+
+@pytest.fixture
+def judge() -> None:
+    """Judges the clauses that a test is bound to."""
+    _needs_endpoint()
+
+
+@pytest.fixture
+def explore() -> None:
+    """Runs a property of a test over generated examples."""
+    _needs_endpoint()

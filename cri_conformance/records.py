@@ -65,21 +65,22 @@ def attach(
         report.outcome, report.longrepr = "passed", None
     clauses = _clauses(item, judge, error)
     blame, message = _blame(error)
-    if blame == "suite" and not ours:
+    if blame == "suite" and not ours and not isinstance(error, SuiteMistake):
         blame = ""
     story = any(
         record["verdict"] in (Verdict.BROKEN, Verdict.KNOWN, Verdict.WARNED, Verdict.ERROR)
         for record in clauses
     )
     transcript = _story(target, judge, error) if target and story else []
-    replay = replay_command(settings, clauses)
+    replay = replay_command(settings, clauses, "" if ours else _path_from_here(item))
     if isinstance(error, Violation):
         report.longrepr = failure_text(
             error.clause, error.permitted, error.actual, in_lines(transcript), replay
         ) + _notes(call)
     elif error is not None and blame:
         lead = "the suite is wrong" if blame == "suite" else "no verdict"
-        shown = "" if blame == "environment" else f"\n{report.longrepr}"
+        traced = report.longrepr if blame == "suite" else None
+        shown = f"\n{traced}" if traced else ""
         report.longrepr = f"{lead}: {message}{shown}"
         if lines := in_lines(transcript):
             report.longrepr += "\n" + "\n".join(f"  {line}" for line in lines)
@@ -142,17 +143,25 @@ def worker_of(config: pytest.Config) -> str:
     return str(getattr(config, "workerinput", {}).get("workerid", ""))
 
 
-def has_cause(error: BaseException, kind: type[BaseException]) -> bool:
-    """Whether an error is of a kind, or a group that holds one."""
-    return any(isinstance(leaf, kind) for leaf in _leaves(error))
+def has_cause(error: BaseException | None, *kinds: type[BaseException]) -> bool:
+    """Whether an error is of one of these kinds, or a group that holds such a one."""
+    return error is not None and any(isinstance(leaf, kinds) for leaf in _leaves(error))
 
 
-def replay_command(settings: Settings, clauses: list[ClauseRecord]) -> str:
-    """The one command that shows the first failing clause again."""
+def replay_command(settings: Settings, clauses: list[ClauseRecord], path: str = "") -> str:
+    """The one command that shows the first failing clause again.
+
+    ``path`` is the file of a vendor's own test: without one the suite that ships is run.
+    """
     worst_first = sorted(clauses, key=lambda record: rank(Verdict(record["verdict"])))
     pattern = worst_first[0]["clause"] if worst_first else ""
-    words = ["pytest", *settings.options(), *(["--cri-clause", pattern] if pattern else [])]
-    return shlex.join(words)
+    words = ["pytest", *settings.options(), *([f"--cri-clause={pattern}"] if pattern else [])]
+    return shlex.join([*words, path] if path else words)
+
+
+def _path_from_here(item: pytest.Item) -> str:
+    here = item.config.invocation_params.dir
+    return str(item.path.relative_to(here) if item.path.is_relative_to(here) else item.path)
 
 
 def log_position(log: Path | None) -> int:

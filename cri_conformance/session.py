@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Generator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,13 @@ from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.expect.explore import Depth
 from cri_conformance.expect.judge import Rules
+from cri_conformance.expect.violation import SuiteMistake
 from cri_conformance.report import exit as exit_codes
 from cri_conformance.report import json_file, terminal
 from cri_conformance.report.collect import Collector
 from cri_conformance.report.environment import environment
 from cri_conformance.target import Facts, Preparation, Target, TargetError
-from cri_conformance.wire.outcome import RuntimeGone
+from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
 NAME = "cri-conformance-session"
 SUITE = Path(__file__).parent / "suite"
@@ -67,6 +69,27 @@ def _end_in_good_order_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def _taken_for_tests(config: pytest.Config) -> str:
+    """The option whose value led pytest astray, better written; "" if none did.
+
+    pytest settles on its rootdir before it knows our options.
+    """
+    here = config.invocation_params.dir
+    if config.inipath or config.rootpath == here:
+        return ""
+    for option, value in pairwise(map(str, config.invocation_params.args)):
+        if option.startswith("--cri-") and "=" not in option and (here / value).exists():
+            return f"{option}={value}"
+    return ""
+
+
+class SuiteModule(pytest.Module):
+    """A file of the suite. Its tests are named our way, however the user's own are."""
+
+    def funcnamefilter(self, name: str) -> bool:
+        return name.startswith("test_")
+
+
 class Session:
     """Hooks and state of one judging run in one process."""
 
@@ -89,8 +112,8 @@ class Session:
         self._stopped = ""
         self._started = time.time()
         self._report_problem = ""
-        #: Whether a test that is not the suite's failed: a vendor's own, on our fixtures.
-        self._foreign_failed = False
+        #: Whether tests that are not the suite's failed, or passed: a vendor's, on our fixtures.
+        self._foreign_failed = self._foreign_passed = False
         self.matrix = bool(getattr(config.option, "cri_matrix", False))
 
     # -- start -----------------------------------------------------------------------
@@ -130,14 +153,7 @@ class Session:
             return
         _end_in_good_order_on_sigterm()
         if self.leads:
-            preparation = Preparation(self.settings, faults=self.matrix)
-            try:
-                self.facts = preparation.__enter__().facts
-            except TargetError as error:
-                told = f"--cri-endpoint {self.settings.endpoint}: {error}"
-                raise pytest.UsageError(told) from None
-            self._preparation = preparation
-            self._leftovers = preparation.leftovers()
+            self._prepare()
         else:
             worker_input: dict[str, Any] = self._config.workerinput  # type: ignore[attr-defined]
             self.facts = Facts(**worker_input[_FACTS])
@@ -148,6 +164,27 @@ class Session:
             known={name: known.reason for name, known in self._known.items()},
             selected=self._selected(),
         )
+
+    def _prepare(self) -> None:
+        """Find the runtime and make it ready. Raises pytest.UsageError; nothing is left then."""
+        self._selected()
+        try:
+            self.settings.report.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            told = f"--cri-report: {self.settings.report} can't be made: {error.strerror}"
+            raise pytest.UsageError(told) from None
+        preparation = Preparation(self.settings, faults=self.matrix)
+        try:
+            self.facts = preparation.__enter__().facts
+            self._leftovers = preparation.leftovers()
+        except (TargetError, RuntimeGone) as error:
+            preparation.__exit__()
+            told = f"--cri-endpoint {self.settings.endpoint}: {error}"
+            raise pytest.UsageError(told) from None
+        except BaseException:
+            preparation.__exit__()
+            raise
+        self._preparation = preparation
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -163,6 +200,11 @@ class Session:
             + f", {facts.runtime_name} {facts.runtime_version}, judged by CRI {facts.minor}"
             f" ({facts.minor_source}), depth {chosen.depth}, seed {chosen.seed}"
         ]
+        if better := _taken_for_tests(self._config):
+            lines.append(
+                f"cri: rootdir is {self._config.rootpath}: pytest takes a path that stands alone for "
+                f"a file of tests, and looks for pytest.ini there; write {better}"
+            )
         if self._leftovers:
             some = ", ".join(self._leftovers[:3]) + (" …" if len(self._leftovers) > 3 else "")
             lines.append(
@@ -172,6 +214,17 @@ class Session:
         return lines
 
     # -- collection ------------------------------------------------------------------
+
+    def pytest_pycollect_makemodule(
+        self, module_path: Path, parent: pytest.Collector
+    ) -> pytest.Module | None:
+        if not module_path.is_relative_to(SUITE):
+            return None
+        # Outside of the user's folder pytest would leave the file out of the node id: then tests
+        # could not be told apart by it, and pytest-xdist would take them all for one file's.
+        node_id = f"{SUITE.parent.name}/{SUITE.name}/{module_path.name}"
+        made: pytest.Module = SuiteModule.from_parent(parent, path=module_path, nodeid=node_id)
+        return made
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pycollect_makeitem(self) -> Generator[None, Any, Any]:
@@ -238,9 +291,13 @@ class Session:
         failed_early = call.when != "call" and call.excinfo is not None
         ours = item.path.is_relative_to(SUITE)
         report.cri_foreign = not ours  # type: ignore[attr-defined]
-        if (call.when == "call" or failed_early) and (ours or records.bound_clauses(item)):
+        error = call.excinfo.value if call.excinfo else None
+        gone = records.has_cause(error, RuntimeGone)
+        # A vendor's own test is pytest's business, unless it judges, or our fixtures failed it.
+        told = ours or records.bound_clauses(item) or gone
+        told = told or records.has_cause(error, SetupFailed, SuiteMistake)
+        if (call.when == "call" or failed_early) and told:
             records.attach(item, call, report, self.settings, self.target, ours=ours)
-        gone = call.excinfo and records.has_cause(call.excinfo.value, RuntimeGone)
         if gone and not self.matrix:
             item.session.shouldstop = "the runtime is gone"
         return report
@@ -264,8 +321,9 @@ class Session:
             self._collector.add(record)
             if record["blame"] == "environment" and "no longer answers" in record["message"]:
                 self._stopped = record["message"]
-        if report.failed and getattr(report, "cri_foreign", False):
-            self._foreign_failed = True
+        if getattr(report, "cri_foreign", False):
+            self._foreign_failed |= report.failed and not (record and record["blame"])
+            self._foreign_passed |= report.passed and report.when == "call" and not record
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -276,8 +334,22 @@ class Session:
 
     # -- end -------------------------------------------------------------------------
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(
+        self, session: pytest.Session, exitstatus: int
+    ) -> Generator[None, None, None]:
+        """After all others, and whatever becomes of them: nothing of ours stays behind."""
+        try:
+            yield
+        finally:
+            self._finish(session, exitstatus)
+
+    def pytest_unconfigure(self) -> None:
+        # A plugin that fails at the start of the session keeps pytest from finishing it.
+        if self._preparation is not None:
+            self._preparation.__exit__()
+
+    def _finish(self, session: pytest.Session, exitstatus: int) -> None:
         if not self.leads:
             output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
             output[_BOUND] = dict(self._bound)
@@ -297,6 +369,9 @@ class Session:
             [*(f"of an earlier run: {what}" for what in self._leftovers), *left],
         )
         session.exitstatus = exit_codes.status(self._results, int(exitstatus))
+        if self._foreign_passed and not self._results["tests"]:
+            # They were given fixtures, and asked for no verdict on any clause.
+            session.exitstatus = exitstatus
         if self._foreign_failed and session.exitstatus not in (1, 2, 3, 4):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         # Workers have no use for the page, and the template engine is not light.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cri_conformance.contract.clause import Level, Minor
+from cri_conformance.contract.clause import FIRST_MINOR, Level, Minor
+from cri_conformance.contract.register import register
 from cri_conformance.plugin import setting
 from cri_conformance.wire import endpoint
 
@@ -43,8 +44,12 @@ class Settings:
         return self.depth == "nightly"
 
     def options(self) -> list[str]:
-        """The options that another run needs to see the same verdicts."""
-        found = ["--cri-endpoint", self.endpoint]
+        """The options that another run needs to see the same verdicts.
+
+        Each is one word: pytest takes a path that stands alone for a file of tests, before it
+        knows our options, and looks for its root and its configuration there.
+        """
+        found = [f"--cri-endpoint={self.endpoint}"]
         for option, value in (
             ("--cri-image-endpoint", self.image_endpoint),
             ("--cri-runtime-handler", self.handler),
@@ -52,16 +57,16 @@ class Settings:
             ("--cri-image-loader", self.image_loader),
         ):
             if value:
-                found += [option, value]
+                found.append(f"{option}={value}")
         if self.version:
-            found += ["--cri-version", str(self.version)]
+            found.append(f"--cri-version={self.version}")
         if self.timeout != DEFAULT_TIMEOUT:
-            found += ["--cri-timeout", f"{self.timeout:g}"]
+            found.append(f"--cri-timeout={self.timeout:g}")
         if self.strict:
             found.append("--cri-strict")
         if self.nightly:
-            found += ["--cri-depth", self.depth]
-        return [*found, "--cri-seed", str(self.seed)]
+            found.append(f"--cri-depth={self.depth}")
+        return [*found, f"--cri-seed={self.seed}"]
 
 
 def read(config: pytest.Config) -> Settings:
@@ -126,15 +131,24 @@ def _seed(text: str) -> int:
 
 
 def _levels(text: str) -> frozenset[Level]:
+    words = text.split(",") if text else []
     try:
-        return frozenset(Level(word.strip().upper()) for word in text.split(",") if word.strip())
+        return frozenset(Level(word.strip().upper()) for word in words)
     except ValueError:
         known = ", ".join(Level)
         raise pytest.UsageError(f"--cri-level takes any of {known}, not {text!r}") from None
 
 
 def _minor(text: str) -> Minor | None:
+    if not text:
+        return None
     try:
-        return Minor.parse(text) if text else None
+        minor = Minor.parse(text)
     except ValueError as error:
         raise pytest.UsageError(f"--cri-version: {error}") from None
+    latest = register().latest
+    if not FIRST_MINOR <= minor <= latest:
+        raise pytest.UsageError(
+            f"--cri-version: the contract is known from {FIRST_MINOR} to {latest}, not {text!r}"
+        )
+    return minor

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -154,6 +155,11 @@ class Preparation:
             name = self._start_reference()
         at = endpoint.parse(name)
         image_at = endpoint.parse(settings.image_endpoint) if settings.image_endpoint else None
+        if image_at:
+            try:
+                _look_at(image_at)
+            except TargetError as error:
+                raise TargetError(f"--cri-image-endpoint: {error}") from None
         client = Client(at, image_at, timeout=settings.timeout)
         self._client = client
         self._undo.callback(client.close)
@@ -204,24 +210,19 @@ class Preparation:
         return reference.endpoint
 
     def _hello(self, client: Client, at: endpoint.Endpoint) -> types.VersionResponse:
-        if at.socket and not at.socket.exists():
-            raise TargetError(
-                f"no socket at {at.socket}: is the runtime running, and is this its endpoint?"
-            )
-        if at.socket and not os.access(at.socket, os.R_OK | os.W_OK):
-            raise TargetError(f"no permission to use {at.socket}: run as root or as its group")
+        _look_at(at)
         if not client.wait_ready(CONNECT_WITHIN):
             raise TargetError(
                 f"nothing takes gRPC connections at {at.text} (tried for {CONNECT_WITHIN:g} s): "
                 "is the runtime running, and is this its CRI endpoint?"
             )
-        try:
-            version = client.call("Version", version="v1", deadline=CONNECT_WITHIN)
-        except RuntimeGone:
+        # Once, without the patience that a run under way has with a loaded runtime.
+        if not client.alive((CONNECT_WITHIN,)):
             raise TargetError(
                 f"{at.text} takes connections and does not answer Version within "
                 f"{CONNECT_WITHIN:g} s: see the runtime's log"
-            ) from None
+            )
+        version = client.call("Version", version="v1")
         if isinstance(version, Ok):
             response: types.VersionResponse = version.response
             return response
@@ -269,6 +270,24 @@ class Preparation:
                 "into the runtime's own store (for containerd: namespace k8s.io)?"
             )
         return reference
+
+
+def _look_at(at: endpoint.Endpoint) -> None:
+    """Refuse what can be seen to be no endpoint without a connection. Raises TargetError."""
+    if not at.socket:
+        return
+    try:
+        mode = at.socket.stat().st_mode
+    except PermissionError:
+        raise TargetError(f"no permission to look for {at.socket}: run as root") from None
+    except OSError:
+        raise TargetError(
+            f"no socket at {at.socket}: is the runtime running, and is this its endpoint?"
+        ) from None
+    if not stat.S_ISSOCK(mode):
+        raise TargetError(f"{at.socket} is not a socket: is this the runtime's endpoint?")
+    if not os.access(at.socket, os.R_OK | os.W_OK):
+        raise TargetError(f"no permission to use {at.socket}: run as root or as its group")
 
 
 def _has_image(client: Client, reference: str) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
 
 from google.protobuf import json_format
@@ -17,8 +18,12 @@ from google.protobuf.message import Message
 
 from cri_conformance.wire.outcome import Ok, Outcome, Refused
 
-#: Calls kept. A transcript reaches no further back.
-CAPACITY = 20_000
+#: Calls kept: more than a gate makes. A transcript reaches no further back. Lists of dozens of
+#: containers take 50 KiB each, so that this is some hundred MiB at worst.
+CAPACITY = 8_000
+#: Bytes of a command's output that are kept where there are more than ``LARGE_OUTPUT``: enough
+#: for a transcript, which cuts values anyway. Whole ones would fill the memory of a long run.
+KEPT_OUTPUT, LARGE_OUTPUT = 300, 64 * 1024
 #: Calls shown before the test's own, of those that concern its objects.
 EARLIER = 40
 #: A transcript longer than this keeps its beginning and its end.
@@ -26,7 +31,10 @@ SHOWN = 120
 
 
 class Call(NamedTuple):
-    """One call. ``at`` is seconds since the history began, ``seconds`` how long it took."""
+    """One call. ``at`` is seconds since the history began, ``seconds`` how long it took.
+
+    ``sizes`` has the fields of the response of which only the beginning is kept, with their bytes.
+    """
 
     number: int
     at: float
@@ -35,6 +43,7 @@ class Call(NamedTuple):
     request: Message
     outcome: Outcome
     thread: int
+    sizes: Mapping[str, int] = MappingProxyType({})
 
     def ids(self) -> set[str]:
         """The sandbox and container ids that the call named or got."""
@@ -81,11 +90,13 @@ class History:
     ) -> None:
         """Record one call; ``start`` on the clock of ``began``."""
         thread = threading.get_ident()
+        sizes: Mapping[str, int] = MappingProxyType({})
+        if rpc == "ExecSync" and isinstance(outcome, Ok):
+            outcome, sizes = _without_large_output(outcome)
         with self._lock:
             self._count += 1
-            self._calls.append(
-                Call(self._count, start - self.began, seconds, rpc, request, outcome, thread)
-            )
+            at = start - self.began
+            self._calls.append(Call(self._count, at, seconds, rpc, request, outcome, thread, sizes))
 
     def mark(self) -> int:
         """A point in the history, for ``since``."""
@@ -112,8 +123,25 @@ class History:
         return [_in_words(call, threads[call.thread]) for call in chosen]
 
 
+def _without_large_output(outcome: Ok) -> tuple[Ok, Mapping[str, int]]:
+    """ExecSync's answer with the beginning of what is large in it, and how large that was."""
+    response = outcome.response
+    output: dict[str, bytes] = {name: getattr(response, name) for name in ("stdout", "stderr")}
+    sizes = {name: len(data) for name, data in output.items() if len(data) > LARGE_OUTPUT}
+    if not sizes:
+        return outcome, sizes
+    kept = {name: data[:KEPT_OUTPUT] if name in sizes else data for name, data in output.items()}
+    # Another message: the original is the test's.
+    small = type(response)(exit_code=response.exit_code, **kept)
+    return Ok(small), sizes
+
+
 def _in_words(call: Call, thread: int) -> CallRecord:
     outcome = call.outcome
+    response = as_dict(outcome.response) if isinstance(outcome, Ok) else None
+    if response is not None:
+        for name, size in call.sizes.items():
+            response[name] = f"{response[name]}… ({size} bytes)"
     return CallRecord(
         at=round(call.at, 6),
         seconds=round(call.seconds, 6),
@@ -125,7 +153,7 @@ def _in_words(call: Call, thread: int) -> CallRecord:
         else outcome.code
         if isinstance(outcome, Refused)
         else "UNKNOWN-OUTCOME",
-        response=as_dict(outcome.response) if isinstance(outcome, Ok) else None,
+        response=response,
         message=""
         if isinstance(outcome, Ok)
         else outcome.message

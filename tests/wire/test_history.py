@@ -92,3 +92,19 @@ def test_long_values_are_cut_and_ids_stay_whole() -> None:
     assert plain["id"] == ID
     assert len(plain["labels"]) < 40
     assert all(len(value) < 600 for value in plain["labels"].values())
+
+
+def test_of_large_output_only_the_beginning_is_kept_and_its_size_told() -> None:
+    record = History(0.0)
+    size = 1024 * 1024
+    answer = types.ExecSyncResponse(stdout=size * b"x", stderr=b"short", exit_code=3)
+    record.add("ExecSync", types.ExecSyncRequest(container_id=ID), Ok(answer), 0.0, 0.0)
+    (call,) = record.since(0)
+    assert isinstance(call.outcome, Ok)
+    assert call.outcome.response.ByteSize() < 1024
+    assert len(answer.stdout) == size
+    response = record.transcript(0)[0]["response"]
+    assert response
+    assert response["stdout"].endswith(f"… ({size} bytes)")
+    assert response["exit_code"] == 3
+    assert not response["stderr"].endswith("bytes)")
