@@ -242,6 +242,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
         if name == endpoint.AUTO:
             name, found_image = endpoint.from_crictl()
             image_name = image_name or found_image
+        if name == endpoint.REFERENCE:
+            raise UserError("the reference runtime ends with the run that started it")
         at = endpoint.parse(name)
         image_at = endpoint.parse(image_name) if image_name else None
     except endpoint.EndpointError as error:

@@ -51,6 +51,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(*ids): the clauses of the contract a test judges")
+    if config.getoption("--cri-endpoint") == "":
+        # An unset variable of a CI system must not switch the gate off.
+        raise pytest.UsageError("--cri-endpoint is empty: name an endpoint, or leave it out")
     if setting(config, "--cri-endpoint"):
         from cri_conformance import fixtures, session
 

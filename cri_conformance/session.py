@@ -34,6 +34,7 @@ from cri_conformance.report import exit as exit_codes
 from cri_conformance.report import json_file, terminal
 from cri_conformance.report.collect import Collector
 from cri_conformance.report.environment import environment
+from cri_conformance.report.schema import EARLIER
 from cri_conformance.target import Facts, Preparation, Target, TargetError
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
@@ -41,6 +42,9 @@ NAME = "cri-conformance-session"
 SUITE = Path(__file__).parent / "suite"
 #: Seconds one test of the suite may take, as a last resort: its calls have deadlines of their own.
 TEST_TIMEOUT = {"gate": 300, "nightly": 7200}
+
+#: With more than so many clauses a test is named by their number.
+_CLAUSES_IN_NAME = 3
 
 _FACTS = "cri_facts"
 _BOUND = "cri_bound"
@@ -242,7 +246,8 @@ class Session:
         """Put the clauses of a test into its name, where people and JUnit look."""
         ids = [name for mark in metafunc.definition.iter_markers("clause") for name in mark.args]
         if ids and "judge" in metafunc.fixturenames and "cri_clauses" in metafunc.fixturenames:
-            label = ids[0] if len(ids) == 1 else f"{ids[0]}+{len(ids) - 1}"
+            few = len(ids) <= _CLAUSES_IN_NAME
+            label = " ".join(ids) if few else f"{len(ids)} clauses"
             metafunc.parametrize("cri_clauses", [tuple(ids)], ids=[label])
 
     @pytest.hookimpl(trylast=True)
@@ -366,7 +371,7 @@ class Session:
             self._about_suite(complete=not self._stopped),
             self._about_target(),
             environment(),
-            [*(f"of an earlier run: {what}" for what in self._leftovers), *left],
+            [*(f"{EARLIER}{what}" for what in self._leftovers), *left],
         )
         session.exitstatus = exit_codes.status(self._results, int(exitstatus))
         if self._foreign_passed and not self._results["tests"]:

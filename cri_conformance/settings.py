@@ -126,7 +126,7 @@ def _number(text: str, default: float) -> float:
 
 def _seed(text: str) -> int:
     if text and not text.isdecimal():
-        raise pytest.UsageError(f"--cri-seed is a whole number, not {text!r}")
+        raise pytest.UsageError(f"--cri-seed is a whole number from 0 up, not {text!r}")
     return int(text or 0)
 
 

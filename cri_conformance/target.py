@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cri_conformance import sweep
+from cri_conformance import reference, sweep
 from cri_conformance.api import types
 from cri_conformance.build import image as image_builder
 from cri_conformance.build import load
@@ -166,7 +166,9 @@ class Preparation:
         version = self._hello(client, at)
         status = client.call("Status", verbose=True)
         facts_status = status.response if isinstance(status, Ok) else types.StatusResponse()
-        minor, source = self._minor(client)
+        _check_handler(settings.handler, facts_status)
+        embedded = version.runtime_name == reference.RUNTIME_NAME
+        minor, source = self._minor(client, embedded=embedded)
         log_root = self._temporary("logs") if at.local else ""
         return Facts(
             endpoint=at.text,
@@ -191,11 +193,11 @@ class Preparation:
             log_root=log_root,
         )
 
-    def _minor(self, client: Client) -> tuple[Minor, str]:
+    def _minor(self, client: Client, *, embedded: bool) -> tuple[Minor, str]:
         """The minor to judge by, and how it is known."""
         if self.settings.version:
             return self.settings.version, "--cri-version"
-        if self.settings.endpoint == endpoint.REFERENCE:
+        if embedded:
             return register().latest, "the whole contract"
         return detect_minor(client)
 
@@ -203,11 +205,11 @@ class Preparation:
         from cri_conformance.reference import process
 
         try:
-            reference = process.start(faults=self._faults)
+            started = process.start(faults=self._faults)
         except process.NotStarted as error:
             raise TargetError(str(error)) from None
-        self._undo.callback(reference.stop)
-        return reference.endpoint
+        self._undo.callback(started.stop)
+        return started.endpoint
 
     def _hello(self, client: Client, at: endpoint.Endpoint) -> types.VersionResponse:
         _look_at(at)
@@ -241,8 +243,8 @@ class Preparation:
     def _image(self, client: Client, at: endpoint.Endpoint, runtime_name: str) -> str:
         """The reference of an image with a shell that the runtime has."""
         given = self.settings.test_image
-        if not given and self.settings.endpoint == endpoint.REFERENCE:
-            given = "localhost/cri-conformance/shell:reference"
+        if not given and runtime_name == reference.RUNTIME_NAME:
+            given = reference.SHELL_IMAGE
         if given:
             if not _has_image(client, given):
                 raise TargetError(
@@ -256,20 +258,20 @@ class Preparation:
                 f"no way to get a test image into {runtime_name}: give --cri-image-loader "
                 "'COMMAND {}' to load an OCI archive, or --cri-test-image REF for one it has"
             )
-        reference = image_builder.reference_for(self.run.nonce, self.run.owner)
+        name = image_builder.reference_for(self.run.nonce, self.run.owner)
         archive = Path(self._temporary("image")) / "shell.tar"
         try:
-            image_builder.build_archive(archive, reference, self.run.nonce)
-            self._undo.callback(_remove_image, client, reference)
+            image_builder.build_archive(archive, name, self.run.nonce)
+            self._undo.callback(_remove_image, client, name)
             load.load(archive, command)
         except (image_builder.ImageError, load.LoadError) as error:
             raise TargetError(str(error)) from None
-        if not _has_image(client, reference):
+        if not _has_image(client, name):
             raise TargetError(
-                f"'{command}' loaded no image that the runtime knows as {reference}: does it load "
+                f"'{command}' loaded no image that the runtime knows as {name}: does it load "
                 "into the runtime's own store (for containerd: namespace k8s.io)?"
             )
-        return reference
+        return name
 
 
 def _look_at(at: endpoint.Endpoint) -> None:
@@ -288,6 +290,16 @@ def _look_at(at: endpoint.Endpoint) -> None:
         raise TargetError(f"{at.socket} is not a socket: is this the runtime's endpoint?")
     if not os.access(at.socket, os.R_OK | os.W_OK):
         raise TargetError(f"no permission to use {at.socket}: run as root or as its group")
+
+
+def _check_handler(name: str, status: types.StatusResponse) -> None:
+    """Refuse a handler that the runtime does not list. Some list none: then a sandbox will tell."""
+    listed = [handler.name for handler in status.runtime_handlers]
+    if name and listed and name not in listed:
+        raise TargetError(
+            f"--cri-runtime-handler: the runtime has no handler {name!r}, but "
+            f"{', '.join(filter(None, listed)) or 'only the default one'}"
+        )
 
 
 def _has_image(client: Client, reference: str) -> bool:

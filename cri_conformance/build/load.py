@@ -12,6 +12,8 @@ from pathlib import Path
 PLACE = "{}"
 #: Seconds a loader may take; an import of our image takes well under one.
 LOAD_WITHIN = 60.0
+#: Seconds within which a containerd that is there answers ctr.
+CTR_ANSWERS_WITHIN = 5.0
 
 
 class LoadError(Exception):
@@ -20,10 +22,25 @@ class LoadError(Exception):
 
 def default_loader(runtime_name: str, socket: Path | None) -> str:
     """The command that loads archives into this runtime, or "" if none is known."""
-    if runtime_name == "containerd" and socket and shutil.which("ctr"):
+    if runtime_name == "containerd" and socket and shutil.which("ctr") and _ctr_reaches(socket):
         # The CRI plugin sees only this namespace.
         return f"ctr --address {shlex.quote(str(socket))} -n k8s.io images import {PLACE}"
     return ""
+
+
+def _ctr_reaches(socket: Path) -> bool:
+    """Whether containerd's own API is behind this socket too: a proxy may pass on only the CRI."""
+    try:
+        done = subprocess.run(
+            ["ctr", "--address", str(socket), "--connect-timeout", "2s", "version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=CTR_ANSWERS_WITHIN,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def load(archive: Path, command: str, *, within: float = LOAD_WITHIN) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -79,8 +80,7 @@ class Explorer:
             self._begin()
             try:
                 check(**values)
-            except (RuntimeGone, SetupFailed, NotExercised, Ended, SuiteMistake) as error:
-                # Nothing to shrink: no other example would tell more.
+            except _FINAL as error:
                 raise _Stop(error) from None
 
         property_ = hypothesis.given(**strategies)(_with_signature(example, list(strategies)))
@@ -102,7 +102,20 @@ class Explorer:
         class Begun(machine):  # type: ignore[misc, valid-type]
             def __init__(self) -> None:
                 begin()
-                super().__init__()
+                try:
+                    super().__init__()
+                except _FINAL as error:
+                    raise _Stop(error) from None
+
+            def teardown(self) -> None:
+                # Called in a finally clause of Hypothesis's: what ended the steps is on its way.
+                ended = sys.exc_info()[1]
+                try:
+                    super().teardown()
+                except _FINAL as error:
+                    ended = ended or error
+                if isinstance(ended, _FINAL):
+                    raise _Stop(ended) from None
 
         Begun.__name__ = Begun.__qualname__ = machine.__name__
         for name, value in attributes.items():
@@ -165,6 +178,10 @@ class Explorer:
             suppress_health_check=list(HealthCheck),
             **more,
         )
+
+
+#: Errors with nothing to shrink: no other example would tell more.
+_FINAL = (RuntimeGone, SetupFailed, NotExercised, Ended, SuiteMistake)
 
 
 class _Stop(BaseException):

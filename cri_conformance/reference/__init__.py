@@ -10,3 +10,7 @@ cycles, ``exec`` that of commands, ``validate`` what is refused. ``state`` says 
 threads share what is known, ``processes`` how a container's processes are found and
 ended. The rest is plumbing. Nothing here is shared with the suite that judges.
 """
+
+#: What Version calls it; a client may know by it which image with a shell is built in.
+RUNTIME_NAME = "cri-conformance-reference"
+SHELL_IMAGE = "localhost/cri-conformance/shell:reference"

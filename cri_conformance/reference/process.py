@@ -63,6 +63,8 @@ def start(faults: bool = False) -> ReferenceProcess:
         env=_environment(),
         cwd="/",
         bufsize=0,
+        # Ctrl-C is meant for us: without the runtime nothing could be removed in good order.
+        start_new_session=True,
     )
     line = _first_line(child, START_TAKES)
     if not line.startswith(READY):

@@ -8,7 +8,7 @@ import os
 
 from cri_conformance import __version__
 from cri_conformance.api import types
-from cri_conformance.reference import handlers
+from cri_conformance.reference import RUNTIME_NAME, handlers
 
 #: The only value with which a kubelet goes on; it says nothing about this runtime.
 KUBELET_API_VERSION = "0.1.0"
@@ -18,7 +18,7 @@ def Version(_: types.VersionRequest) -> types.VersionResponse:
     """Who answers, whatever version the client says it has."""
     return types.VersionResponse(
         version=KUBELET_API_VERSION,
-        runtime_name="cri-conformance-reference",
+        runtime_name=RUNTIME_NAME,
         runtime_version=__version__,
         runtime_api_version="v1",
     )

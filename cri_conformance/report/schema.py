@@ -14,6 +14,8 @@ from cri_conformance.contract.verdict import ClauseRecord
 from cri_conformance.wire.history import CallRecord
 
 SCHEMA_VERSION = 1
+#: What a leftover begins with that was there before the run.
+EARLIER = "of an earlier run: "
 
 
 class Suite(TypedDict):

@@ -11,7 +11,7 @@ from cri_conformance.contract.clause import Clause
 from cri_conformance.contract.verdict import Reason, Verdict
 from cri_conformance.report import reasons
 from cri_conformance.report.exit import MINIMUM, Ending, core, ending
-from cri_conformance.report.schema import ClauseResult, Results, TestRecord
+from cri_conformance.report.schema import EARLIER, ClauseResult, Results, TestRecord
 from cri_conformance.report.text import count, one_line, visible
 
 #: Columns that prose is wrapped at. Calls and commands stay on lines of their own.
@@ -125,11 +125,13 @@ def _not_exercised(clauses: list[ClauseResult]) -> list[Line]:
 
 
 def _left(leftovers: list[str]) -> list[Line]:
-    if not leftovers:
+    """What this run could not remove. What earlier ones left was told when the run began."""
+    own = [name for name in leftovers if not name.startswith(EARLIER)]
+    if not own:
         return []
-    some = ", ".join(one_line(name, 100) for name in leftovers[:5])
-    more = " …" if len(leftovers) > 5 else ""
-    return [(f"left behind: {count(len(leftovers), 'object')}: {some}{more}", _YELLOW)]
+    some = ", ".join(one_line(name, 100) for name in own[:5])
+    more = " …" if len(own) > 5 else ""
+    return [(f"left behind: {count(len(own), 'object')}: {some}{more}", _YELLOW)]
 
 
 def _end(results: Results) -> list[Line]:

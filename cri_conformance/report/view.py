@@ -14,7 +14,7 @@ from cri_conformance.report.brief import whole
 from cri_conformance.report.cards import Card, Trouble, cards, took, troubles
 from cri_conformance.report.exit import Ending, ending, judged
 from cri_conformance.report.lifecycle import Table, tables
-from cri_conformance.report.schema import ClauseResult, Results
+from cri_conformance.report.schema import EARLIER, ClauseResult, Results
 from cri_conformance.report.terminal import said
 from cri_conformance.report.text import count
 from cri_conformance.report.tree import calls
@@ -145,9 +145,9 @@ def banner(results: Results) -> Banner:
     without = sum(test["blame"] in ("environment", "suite") for test in results["tests"])
     if without:
         notes.append(f"{count(without, 'test')} came to no verdict.")
-    if results["leftovers"]:
-        left = count(len(results["leftovers"]), "object")
-        notes.append(f"{left} left behind by this run or an earlier one.")
+    own = [name for name in results["leftovers"] if not name.startswith(EARLIER)]
+    if own:
+        notes.append(f"{count(len(own), 'object')} of this run left behind.")
     sentence = said(results)[0]
     return Banner(tone, headline, sentence[:1].upper() + sentence[1:] + ".", notes)
 

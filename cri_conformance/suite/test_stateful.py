@@ -24,6 +24,7 @@ from cri_conformance.expect.explore import Explorer
 from cri_conformance.model.states import STANDING, ContainerState, SandboxState
 from cri_conformance.model.table import LISTS, TABLE
 from cri_conformance.suite.stepper import MISSING_COMMAND, Stepper, unknown_id
+from cri_conformance.wire.outcome import SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 
 #: At most so many are there at a time: every step looks at all of them.
@@ -164,6 +165,13 @@ class Steps:
         return self.runtime.container_config(owner, labels=self.stepper.labels())
 
 
+def _needed(made: str) -> str:
+    """What a life goes on with. Raises SetupFailed if it was not made."""
+    if not made:
+        raise SetupFailed("a plain RunPodSandbox or CreateContainer made nothing to go on with")
+    return made
+
+
 def tour(steps: Steps) -> None:
     """A life that comes by every cell that is judged, and each promise beside them."""
     nobody = steps.unknown_sandbox()
@@ -171,9 +179,9 @@ def tour(steps: Steps) -> None:
         steps.on_sandbox(call, nobody)
     steps.create(nobody)
 
-    first = steps.run_wrong_then_right() or steps.run()
-    other = steps.run()
-    stays = steps.create(other)
+    first = _needed(steps.run_wrong_then_right() or steps.run())
+    other = _needed(steps.run())
+    stays = _needed(steps.create(other))
     steps.run_again(first)
     steps.on_sandbox("PodSandboxStatus", first)
 
@@ -181,7 +189,7 @@ def tour(steps: Steps) -> None:
     for call in _CONTAINER_CALLS:
         steps.on_container(call, nothing)
 
-    idle = steps.create_wrong_then_right(first)
+    idle = _needed(steps.create_wrong_then_right(first) or steps.create(first))
     steps.on_container("ContainerStatus", idle)
     steps.create_again(idle)
     steps.on_container("StartContainer", idle)
@@ -194,7 +202,7 @@ def tour(steps: Steps) -> None:
     for call in _CONTAINER_CALLS:
         steps.on_container(call, idle)
 
-    mortal = steps.create(first, mortal=True)
+    mortal = _needed(steps.create(first, mortal=True))
     steps.on_container("StartContainer", mortal)
     steps.await_exit(mortal)
     steps.on_container("StopContainer", mortal)
@@ -203,14 +211,14 @@ def tour(steps: Steps) -> None:
     if doomed := steps.create(first, doomed=True):
         steps.on_container("StartContainer", doomed)
         steps.on_container("RemoveContainer", doomed)
-    halted = steps.create(first)
+    halted = _needed(steps.create(first))
     steps.on_container("StopContainer", halted)
     steps.on_container("RemoveContainer", halted)
-    running = steps.create(first)
+    running = _needed(steps.create(first))
     steps.on_container("StartContainer", running)
     steps.on_container("RemoveContainer", running)
 
-    left, ended = steps.create(first), steps.create(first)
+    left, ended = _needed(steps.create(first)), _needed(steps.create(first))
     steps.on_container("StartContainer", ended)
     steps.on_sandbox("StopPodSandbox", first)
     steps.on_sandbox("StopPodSandbox", first)
@@ -226,11 +234,11 @@ def tour(steps: Steps) -> None:
     steps.create_again(left)
 
     steps.on_container("StartContainer", stays)
-    again = steps.run_again(first)
-    waits = steps.create(again)
+    again = _needed(steps.run_again(first))
+    waits = _needed(steps.create(again))
     steps.on_container("RemoveContainer", waits)
     steps.create(again)
-    runs = steps.create(again)
+    runs = _needed(steps.create(again))
     steps.on_container("StartContainer", runs)
     steps.on_sandbox("RemovePodSandbox", again)
 

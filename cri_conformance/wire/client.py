@@ -91,7 +91,7 @@ class Client:
         if self._gone:
             raise RuntimeGone(self._gone)
         if request is None:
-            request = RPCS[rpc].request(**fields)
+            request = request_of(rpc, **fields)
         limit = self.timeout if deadline is None else deadline
         start = time.monotonic()
         outcome: Outcome
@@ -149,6 +149,13 @@ class Client:
         """Close the connection. Further calls raise ValueError, as grpcio has it."""
         for channel in self._channels.values():
             channel.close()
+
+
+def request_of(rpc: str, /, **fields: Any) -> Message:
+    """The request of a call by its fields. Raises ValueError for what the CRI has not."""
+    if rpc not in RPCS:
+        raise ValueError(f"the CRI has no call {rpc!r}")
+    return RPCS[rpc].request(**fields)
 
 
 def _outcome_of(error: grpc.RpcError, seconds: float, limit: float) -> Outcome:

@@ -19,9 +19,8 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from cri_conformance.api import types
-from cri_conformance.api.rpcs import RPCS
 from cri_conformance.build import messages
-from cri_conformance.wire.client import Client
+from cri_conformance.wire.client import Client, request_of
 from cri_conformance.wire.identity import RUN_LABEL, Run
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, SetupFailed, answer
 
@@ -105,7 +104,7 @@ class Runtime:
         Raises UnsafeCall if it could destroy what is not ours.
         """
         if request is None:
-            request = RPCS[rpc].request(**fields)
+            request = request_of(rpc, **fields)
         if not _LOOKING.fullmatch(rpc):
             for name in _LISTERS:
                 if hasattr(request, name):
