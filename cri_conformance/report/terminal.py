@@ -77,10 +77,15 @@ def summary_lines(results: Results, verbose: int) -> list[Line]:
             (f"recorded {c['id']}: {one_line(c['actual'])}", {}) for c in of[Verdict.RECORDED]
         ]
         lines += _not_exercised(
-            [c for c in of[Verdict.NOT_EXERCISED] if not c["reason"].startswith(Reason.UNTESTED)]
+            [c for c in of[Verdict.NOT_EXERCISED] if not _left_out_on_purpose(c["reason"])]
         )
     lines += _left(results["leftovers"])
     return [*lines, *_end(results)]
+
+
+def _left_out_on_purpose(reason: str) -> bool:
+    """What nobody wonders about: no test yet, or not what the user chose."""
+    return reason.startswith(Reason.UNTESTED) or reason.endswith("not selected")
 
 
 _RED = {"red": True, "bold": True}
