@@ -142,7 +142,8 @@ class Session:
 
     def pytest_configure(self, config: pytest.Config) -> None:
         if config.args_source is not pytest.Config.ArgsSource.ARGS:
-            config.args[:] = [str(SUITE)]
+            # Files, not the folder: explicit files are collected whatever python_files says.
+            config.args[:] = [str(path) for path in sorted(SUITE.glob("test_*.py"))]
         option = config.option
         if not getattr(option, "xmlpath", None):
             option.xmlpath = str(self.settings.report / "junit.xml")
@@ -228,17 +229,6 @@ class Session:
         node_id = f"{SUITE.parent.name}/{SUITE.name}/{module_path.name}"
         made: pytest.Module = SuiteModule.from_parent(parent, path=module_path, nodeid=node_id)
         return made
-
-    def pytest_collect_file(
-        self, file_path: Path, parent: pytest.Collector
-    ) -> pytest.Module | None:
-        """Collect the suite's files also where the user's own ``python_files`` would not."""
-        ours = file_path.parent == SUITE and file_path.match("test_*.py")
-        patterns = self._config.getini("python_files")
-        if not ours or any(file_path.match(pattern) for pattern in patterns):
-            return None
-        module: pytest.Module = pytest.Module.from_parent(parent, path=file_path)
-        return module
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pycollect_makeitem(self) -> Generator[None, Any, Any]:

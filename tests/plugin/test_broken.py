@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A runtime that breaks its promises: what a run says of it, and how it ends."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from .conftest import IMAGE, Place, Ran, Served, command, stop
+
+STABLE = "RuntimeService.Version.stable"
+FAULT = "drift-Version.runtime_version-suffixed-_1"
+#: A SHOULD that one test of no cost can break: a vendor's own.
+SHOULD = "ContainerStatusResponse.info.json-values"
+NARROW = "--cri-clause=RuntimeService.Version.*"
+
+
+@pytest.fixture(scope="module")
+def faulty(served: Served, short: Callable[[], Path]) -> Iterator[list[str]]:
+    """Options that lead to a runtime behind a fault."""
+    url = f"unix://{short()}/fault.sock"
+    process = command("fault", "--upstream", served.url, "--fault", FAULT, "--listen", url)
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield [f"--cri-endpoint={url}", f"--cri-test-image={IMAGE}"]
+    stop(process)
+
+
+@pytest.fixture(scope="module")
+def broken(
+    faulty: list[str], short: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Ran:
+    """A run that met the fault."""
+    return Place(tmp_path_factory.mktemp("broken"), short()).run(*faulty, NARROW)
+
+
+def test_exit_status_and_verdicts(broken: Ran) -> None:
+    assert broken.status == 1, broken.output
+    assert broken.verdicts.pop(STABLE) == "broken"
+    assert {v for name, v in broken.verdicts.items() if name != STABLE} == {"held"}
+
+
+def test_failure_tells_all(broken: Ran) -> None:
+    shown = broken.output.partition("= FAILURES =")[2].partition("generated xml file")[0]
+    assert f"{STABLE} (" in shown
+    assert "permitted: " in shown
+    assert "got:       " in shown
+    assert "calls, the last one last" in shown
+    assert shown.count("Version(") >= 2
+    assert "see it again with:" in shown
+    assert "Traceback" not in shown
+    assert "judge.equal" not in shown
+
+
+def test_replay_reproduces(broken: Ran, place: Place) -> None:
+    record = next(test for test in broken.results["tests"] if test["outcome"] == "failed")
+    program, *words = shlex.split(record["replay"])
+    assert program == "pytest"
+    again = place.run(*words)
+    assert again.status == 1, again.output
+    assert again.verdicts == {STABLE: "broken"}
+
+
+def test_reports_are_written(broken: Ran) -> None:
+    results = broken.results
+    assert results["schema_version"] == 1
+    assert results["suite"]["complete"] is True
+    assert results["summary"]["broken"] == 1
+    record = next(test for test in results["tests"] if test["outcome"] == "failed")
+    assert record["blame"] == "runtime"
+    assert [call["rpc"] for call in record["transcript"]] == ["Version"] * len(record["transcript"])
+    page = broken.report("index.html")
+    assert STABLE in page
+    assert not re.search(r'(src|href)="https?://[^"]+\.(js|css)"', page)
+
+
+def test_junit_names_the_clause(broken: Ran) -> None:
+    cases = ElementTree.fromstring(broken.report("junit.xml")).iter("testcase")
+    case = next(case for case in cases if case.find("failure") is not None)
+    assert STABLE in case.attrib["name"]
+    failure = case.find("failure")
+    assert failure is not None
+    assert STABLE in failure.attrib["message"]
+    properties = {p.attrib["name"]: p.attrib["value"] for p in case.iter("property")}
+    assert properties["clause"] == f"{STABLE}: broken"
+
+
+def test_workers_find_the_same(broken: Ran, faulty: list[str], place: Place) -> None:
+    ran = place.run(*faulty, NARROW, "-n2")
+    assert ran.status == 1, ran.output
+    assert ran.verdicts == broken.verdicts
+    cases = list(ElementTree.fromstring(ran.report("junit.xml")).iter("testcase"))
+    assert {"clause"} == {p.attrib["name"] for case in cases for p in case.iter("property")}
+    one, several = broken.results, ran.results
+    assert [test["test"] for test in several["tests"]] == [test["test"] for test in one["tests"]]
+    assert [test["clauses"][0]["verdict"] for test in several["tests"]] == [
+        test["clauses"][0]["verdict"] for test in one["tests"]
+    ]
+
+
+# -- what is known ---------------------------------------------------------------------
+
+
+def _expect(place: Place, clause: str) -> str:
+    place.write(known__toml=f'[[known]]\nclause = "{clause}"\nreason = "until 2.0"\n')
+    return "--cri-expectations=known.toml"
+
+
+def test_known_violation(place: Place, faulty: list[str]) -> None:
+    ran = place.run(*faulty, NARROW, _expect(place, STABLE))
+    assert ran.status == 0, ran.output
+    assert ran.verdicts[STABLE] == "known"
+    assert "until 2.0" in ran.line(f"^known +{STABLE}")
+
+
+def test_stale_expectation(place: Place, served: Served) -> None:
+    ran = place.run(*served.options, NARROW, _expect(place, STABLE))
+    assert ran.status == 1, ran.output
+    assert "remove its entry" in ran.line(f"^STALE +{STABLE} held")
+
+
+# -- levels, minors --------------------------------------------------------------------
+
+_LEVELS = f"""
+    import pytest
+    from cri_conformance.expect import clause
+
+    @clause("{SHOULD}")
+    def test_should(judge):
+        judge.that("{SHOULD}", False, permitted="json", actual="none")
+
+    @clause("{STABLE}")
+    def test_must(judge):
+        judge.that("{STABLE}", True, permitted="", actual="")
+
+    @clause("ContainerStatus.stop_signal.reported")
+    def test_younger(judge):
+        judge.that("ContainerStatus.stop_signal.reported", False, permitted="", actual="")
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "verdicts"),
+    [
+        (["--cri-version=1.30"], 0, {SHOULD: "warned", STABLE: "held"}),
+        (["--cri-version=1.30", "--cri-strict"], 1, {SHOULD: "broken", STABLE: "held"}),
+        (["--cri-level=MUST,FIELD,KUBELET", "--cri-clause=*Version*"], 0, {STABLE: "held"}),
+    ],
+    ids=["warns", "strict", "selected"],
+)
+def test_what_is_judged(
+    place: Place, served: Served, options: list[str], status: int, verdicts: dict[str, str]
+) -> None:
+    place.write(test_levels__py=_LEVELS)
+    ran = place.run(*served.options, *options, "test_levels.py")
+    assert ran.status == status, ran.output
+    assert ran.verdicts == verdicts
+    if "--cri-version=1.30" in options:
+        younger = next(
+            clause
+            for clause in ran.results["clauses"]
+            if clause["id"] == "ContainerStatus.stop_signal.reported"
+        )
+        assert younger["reason"].endswith("holds since 1.33")

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options: from where they come, and what is said of a bad one."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from cri_conformance import session, settings
+from cri_conformance.contract.clause import Level, Minor
+from cri_conformance.target import Preparation, TargetError
+
+from .conftest import IMAGE, Place, Served
+
+#: Seconds until a wrong endpoint is told, and what a busy machine takes for the same.
+PROMISED, BUSY = 5.0, 3.0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--cri-endpoint=nonsense"], "not an endpoint: 'nonsense'"),
+        (["--cri-endpoint=unix://run/x.sock"], "not an endpoint"),
+        (["--cri-endpoint=tcp://host"], "not an endpoint"),
+        (["--cri-endpoint=tcp://host:0"], "not an endpoint"),
+        ([f"--cri-endpoint=/{'x' * 120}"], "longer than 107 bytes"),
+        (["--cri-endpoint=auto"], "neither $CONTAINER_RUNTIME_ENDPOINT nor"),
+        (["--cri-image-endpoint=zz"], "not an endpoint: 'zz'"),
+        (["--cri-timeout=0"], "--cri-timeout is a number of seconds"),
+        (["--cri-timeout=nan"], "--cri-timeout is a number of seconds"),
+        (["--cri-timeout=soon"], "--cri-timeout is a number of seconds"),
+        (["--cri-level=MUST,WILL"], "--cri-level takes any of MUST, FIELD"),
+        (["--cri-level=,"], "--cri-level takes any of MUST, FIELD"),
+        (["--cri-depth=deep"], "--cri-depth is gate or nightly"),
+        (["--cri-seed=-1"], "--cri-seed is a whole number"),
+        (["--cri-seed=²"], "--cri-seed is a whole number"),
+        (["--cri-version=9"], "--cri-version: not a Kubernetes minor"),
+        (["--cri-version=1.5"], "--cri-version: the contract is known from"),
+        (["--cri-version=1.99"], "--cri-version: the contract is known from"),
+        (["--cri-expectations=/none.toml"], "--cri-expectations: there is no /none.toml"),
+        (["--cri-host-root=/none"], "--cri-host-root: there is no /none"),
+        (["--cri-runtime-log=/none"], "--cri-runtime-log: there is no /none"),
+        (["--cri-image-endpoint=http://x:1"], "not an endpoint"),
+    ],
+    ids=lambda value: value[0][6:40] if isinstance(value, list) else "",
+)
+def test_bad_value(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.setenv("CRI_CONFIG_FILE", "/nonexistent")
+    config = pytester.parseconfig("--cri-endpoint=reference", *options)
+    with pytest.raises(pytest.UsageError) as raised:
+        settings.read(config)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--cri-clause=nothing-of-that-name"],
+        ["--cri-report=/proc/none"],
+    ],
+    ids=lambda value: value[0][6:],
+)
+def test_bad_value_ends_a_run_with_one_line(place: Place, options: list[str]) -> None:
+    ran = place.run("--cri-endpoint=reference", *options)
+    assert ran.status == 4, ran.output
+    lines = [line for line in ran.output.splitlines() if line.strip()]
+    assert [line for line in lines if "Traceback" in line] == []
+    assert lines[-1].startswith("ERROR: ")
+    assert options[0].split("=")[1] in lines[-1]
+    assert place.left() == []
+
+
+def test_unknown_clause_is_expected(pytester: pytest.Pytester) -> None:
+    pytester.makefile(".toml", known='[[known]]\nclause = "No.such"\nreason = "x"\n')
+    config = pytester.parseconfig("--cri-endpoint=reference", "--cri-expectations=known.toml")
+    with pytest.raises(pytest.UsageError, match=r"known.toml, entry 1: there is no .*No\.such"):
+        session.make(config)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--cri-test-image=none", "has no image 'none'"),
+        ("--cri-image-endpoint=unix:///none.sock", "--cri-image-endpoint: no socket at /none.sock"),
+    ],
+)
+def test_image_that_is_not_there(
+    pytester: pytest.Pytester, served: Served, option: str, said: str
+) -> None:
+    config = pytester.parseconfig(f"--cri-endpoint={served.url}", option)
+    with pytest.raises(TargetError, match=said), Preparation(settings.read(config)):
+        pass
+
+
+class Fakes:
+    """Listeners that are no runtime."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._end = threading.Event()
+        self._undo: list[Callable[[], Any]] = []
+
+    def close(self) -> None:
+        self._end.set()
+        for undo in self._undo:
+            undo()
+
+    def missing(self) -> Path:
+        return self.folder / "missing.sock"
+
+    def file(self) -> Path:
+        path = self.folder / "file"
+        path.touch()
+        return path
+
+    def below_a_file(self) -> Path:
+        return self.file() / "cri.sock"
+
+    def stale(self) -> Path:
+        path = self.folder / "stale.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+        return path
+
+    def mute(self) -> Path:
+        path = self.folder / "mute.sock"
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.listen()
+        self._undo.append(listener.close)
+        return path
+
+    def other(self) -> Path:
+        return self._serve("other.sock", None)
+
+    def hanging(self) -> Path:
+        return self._serve("hanging.sock", lambda request, context: self._end.wait(30))
+
+    def _serve(self, name: str, answer: Callable[[Any, Any], Any] | None) -> Path:
+        path = self.folder / name
+        server = grpc.server(ThreadPoolExecutor(4))
+        if answer:
+            handler = grpc.unary_unary_rpc_method_handler(answer)
+            server.add_generic_rpc_handlers(
+                (
+                    grpc.method_handlers_generic_handler(
+                        "runtime.v1.RuntimeService", {"Version": handler}
+                    ),
+                )
+            )
+        server.add_insecure_port(f"unix:{path}")
+        server.start()
+        self._undo.append(lambda: server.stop(None).wait())
+        return path
+
+
+@pytest.fixture
+def fakes(short: Callable[[], Path]) -> Iterator[Fakes]:
+    made = Fakes(short())
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("missing", "no socket at"),
+        ("below_a_file", "no socket at"),
+        ("file", "is not a socket"),
+        ("stale", "nothing takes gRPC connections"),
+        ("mute", "nothing takes gRPC connections"),
+        ("other", "does it serve CRI v1"),
+        ("hanging", "does not answer Version"),
+    ],
+)
+def test_no_runtime_there(pytester: pytest.Pytester, fakes: Fakes, kind: str, said: str) -> None:
+    path: Path = getattr(fakes, kind)()
+    config = pytester.parseconfig(f"--cri-endpoint=unix://{path}")
+    began = time.monotonic()
+    with pytest.raises(TargetError) as raised, Preparation(settings.read(config)):
+        pass
+    assert time.monotonic() - began < PROMISED
+    assert said in str(raised.value)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_permission(
+    pytester: pytest.Pytester, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fakes.stale()
+    monkeypatch.setattr(
+        "cri_conformance.target.os.access", lambda path, mode: False
+    )  # we may be root
+    config = pytester.parseconfig(f"--cri-endpoint=unix://{path}")
+    with (
+        pytest.raises(TargetError, match="no permission to use"),
+        Preparation(settings.read(config)),
+    ):
+        pass
+
+
+def test_a_run_says_so_in_time(place: Place, fakes: Fakes) -> None:
+    began = time.monotonic()
+    ran = place.run(f"--cri-endpoint={fakes.hanging()}")
+    assert time.monotonic() - began < PROMISED + BUSY
+    assert ran.status == 4
+    assert ran.line("^ERROR: --cri-endpoint .*does not answer Version")
+    assert "Traceback" not in ran.output
+    assert place.left() == []
+
+
+def test_options_stand_in_pytest_ini(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    pytester.makeini(
+        f"""
+        [pytest]
+        cri_endpoint = reference
+        cri_level = must, KUBELET
+        cri_strict = true
+        cri_seed = 7
+        cri_version = 1.27
+        cri_timeout = 3.5
+        cri_report = {tmp_path}
+        """
+    )
+    read = settings.read(pytester.parseconfig("--cri-seed=8"))
+    assert (read.endpoint, read.strict, read.timeout) == ("reference", True, 3.5)
+    assert read.levels == {Level.MUST, Level.KUBELET}
+    assert read.version == Minor(1, 27)
+    assert read.report == tmp_path
+    assert read.seed == 8, "the command line wins"
+
+
+def test_auto_reads_the_environment(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTAINER_RUNTIME_ENDPOINT", "unix:///run/a.sock")
+    monkeypatch.setenv("IMAGE_SERVICE_ENDPOINT", "unix:///run/b.sock")
+    read = settings.read(pytester.parseconfig("--cri-endpoint=auto"))
+    assert (read.endpoint, read.image_endpoint) == ("unix:///run/a.sock", "unix:///run/b.sock")
+
+
+def test_auto_reads_crictl_yaml(place: Place, served: Served) -> None:
+    place.write(crictl__yaml=f"runtime-endpoint: {served.url}\ntimeout: 2\n")
+    ran = place.run(
+        "--cri-endpoint=auto",
+        f"--cri-test-image={IMAGE}",
+        "--cri-clause=RuntimeService.Version.stable",
+        CRI_CONFIG_FILE=str(place.folder / "crictl.yaml"),
+    )
+    assert ran.status == 0, ran.output
+    assert served.url in ran.line("^cri: ")
+
+
+def test_socket_as_a_word_of_its_own(place: Place, served: Served) -> None:
+    """pytest takes it for a file of tests, and its folder for the root: that is told."""
+    place.write(pytest__ini="[pytest]\n")
+    socket_path = served.url.removeprefix("unix://")
+    words = [f"--cri-test-image={IMAGE}", "--cri-clause=RuntimeService.Version.stable"]
+    ran = place.run("--cri-endpoint", socket_path, *words)
+    assert ran.status == 0, ran.output
+    assert f"--cri-endpoint={socket_path}" in ran.line("^cri: rootdir")
+    assert (place.folder / "reports/latest/index.html").exists()
