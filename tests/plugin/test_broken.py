@@ -111,15 +111,18 @@ def _expect(place: Place, clause: str) -> str:
     return "--cri-expectations=known.toml"
 
 
-def test_known_violation(place: Place, faulty: list[str]) -> None:
-    ran = place.run(*faulty, NARROW, _expect(place, STABLE))
+def test_known_violation_and_stale_expectation(
+    places: list[Place], faulty: list[str], served: Served
+) -> None:
+    known, stale = (
+        place.start(*target, NARROW, _expect(place, STABLE))
+        for place, target in zip(places, (faulty, served.options), strict=True)
+    )
+    ran = places[0].end(known)
     assert ran.status == 0, ran.output
     assert ran.verdicts[STABLE] == "known"
     assert "until 2.0" in ran.line(f"^known +{STABLE}")
-
-
-def test_stale_expectation(place: Place, served: Served) -> None:
-    ran = place.run(*served.options, NARROW, _expect(place, STABLE))
+    ran = places[1].end(stale)
     assert ran.status == 1, ran.output
     assert "remove its entry" in ran.line(f"^STALE +{STABLE} held")
 
@@ -144,26 +147,24 @@ _LEVELS = f"""
 """
 
 
-@pytest.mark.parametrize(
-    ("options", "status", "verdicts"),
-    [
-        (["--cri-version=1.30"], 0, {SHOULD: "warned", STABLE: "held"}),
-        (["--cri-version=1.30", "--cri-strict"], 1, {SHOULD: "broken", STABLE: "held"}),
-        (["--cri-level=MUST,FIELD,KUBELET", "--cri-clause=*Version*"], 0, {STABLE: "held"}),
-    ],
-    ids=["warns", "strict", "selected"],
-)
-def test_what_is_judged(
-    place: Place, served: Served, options: list[str], status: int, verdicts: dict[str, str]
-) -> None:
+def test_should_and_younger(places: list[Place], served: Served) -> None:
+    older = [*served.options, "--cri-version=1.30", "test_levels.py"]
+    for place in places:
+        place.write(test_levels__py=_LEVELS)
+    warns, strict = places[0].start(*older), places[1].start(*older, "--cri-strict")
+    ran = places[0].end(warns)
+    assert ran.status == 0, ran.output
+    assert ran.verdicts == {SHOULD: "warned", STABLE: "held"}
+    assert ran.reason("ContainerStatus.stop_signal.reported").endswith("holds since 1.33")
+    ran = places[1].end(strict)
+    assert ran.status == 1, ran.output
+    assert ran.verdicts == {SHOULD: "broken", STABLE: "held"}
+
+
+def test_levels_and_clauses_are_selected(place: Place, served: Served) -> None:
     place.write(test_levels__py=_LEVELS)
-    ran = place.run(*served.options, *options, "test_levels.py")
-    assert ran.status == status, ran.output
-    assert ran.verdicts == verdicts
-    if "--cri-version=1.30" in options:
-        younger = next(
-            clause
-            for clause in ran.results["clauses"]
-            if clause["id"] == "ContainerStatus.stop_signal.reported"
-        )
-        assert younger["reason"].endswith("holds since 1.33")
+    selected = ["--cri-level=MUST,FIELD,KUBELET", "--cri-clause=*Version*"]
+    ran = place.run(*served.options, *selected, "test_levels.py")
+    assert ran.status == 0, ran.output
+    assert ran.verdicts == {STABLE: "held"}
+    assert ran.reason(SHOULD).startswith("switched off by option")

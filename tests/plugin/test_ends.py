@@ -8,8 +8,6 @@ import re
 import signal
 from collections.abc import Callable
 
-import pytest
-
 from .conftest import Place, Ran, Served, command
 
 #: Waits in a call, with a sandbox and a container made, until somebody ends the run.
@@ -54,8 +52,7 @@ def test_runtime_dies(places: list[Place], serve: Callable[[], Served]) -> None:
         assert place.left() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal(places: list[Place], served: Served, number: signal.Signals) -> None:
+def test_ctrl_c(places: list[Place], served: Served) -> None:
     """A terminal sends it to the workers too, and to the embedded runtime if it could."""
     before = served.objects()
     targets = (["--cri-endpoint=reference"], [*served.options, "-n2"])
@@ -65,9 +62,19 @@ def test_signal(places: list[Place], served: Served, number: signal.Signals) -> 
         started.append(place.start(*words, "test_waits.py"))
     for place, process in zip(places, started, strict=True):
         place.await_file("ready")
-        os.killpg(process.pid, number)
+        os.killpg(process.pid, signal.SIGINT)
     for place, process in zip(places, started, strict=True):
         _assert_ended_in_good_order(place, place.end(process))
+    assert served.objects() == before
+
+
+def test_sigterm(place: Place, served: Served) -> None:
+    before = served.objects()
+    place.write(test_waits__py=_WAITS)
+    process = place.start(*served.options, "test_waits.py")
+    place.await_file("ready")
+    process.terminate()
+    _assert_ended_in_good_order(place, place.end(process))
     assert served.objects() == before
 
 

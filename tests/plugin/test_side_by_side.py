@@ -19,7 +19,7 @@ def test_two_runs_and_two_workers_find_the_same(served: Served, places: list[Pla
     one, other = (place.end(process) for place, process in zip(places, started, strict=True))
     assert one.status == 0, one.output
     assert other.status == 0, other.output
-    # Those whose calls could mean somebody else's object are rather not sent: by chance, as ids are.
+    # Calls that could mean somebody else's object are rather not sent: by chance, as ids are.
     unsafe = _left_for_safety(one) | _left_for_safety(other)
     assert _but(one, unsafe) == _but(other, unsafe)
     assert len(_but(one, unsafe)) > 20

@@ -30,25 +30,30 @@ def test_fixtures_and_their_removal(place: Place, served: Served) -> None:
     assert place.left() == []
 
 
-def test_plain_failure_is_not_ours(place: Place, served: Served) -> None:
-    place.write(
-        test_vendor__py=f"""
-            import pytest
+def test_plain_failure_is_not_ours(places: list[Place], served: Served) -> None:
+    """Neither a mistake of the suite nor a broken clause, bound to one or not."""
+    plain = """
+        def test_own(cri_runtime):
+            assert 1 == 2
+    """
+    judged = f"""
+        import pytest
 
-            def test_own(cri_runtime):
-                assert 1 == 2
-
-            @pytest.mark.clause("{STABLE}")
-            def test_judged(cri_runtime, judge):
-                judge.ok("{STABLE}", cri_runtime.call("Version"))
-                assert 3 == 4
-        """
-    )
-    ran = place.run(*served.options, "test_vendor.py")
-    assert ran.status == 1, ran.output
-    assert "assert 1 == 2" in ran.output
-    assert "assert 3 == 4" in ran.output
-    assert "the suite is wrong" not in ran.output
+        @pytest.mark.clause("{STABLE}")
+        def test_judged(cri_runtime, judge):
+            judge.ok("{STABLE}", cri_runtime.call("Version"))
+            assert 3 == 4
+    """
+    for place, text in zip(places, (plain, judged), strict=True):
+        place.write(test_vendor__py=text)
+    started = [place.start(*served.options, "test_vendor.py") for place in places]
+    said = ("assert 1 == 2", "assert 3 == 4")
+    for place, process, failure in zip(places, started, said, strict=True):
+        ran = place.end(process)
+        assert ran.status == 1, ran.output
+        assert failure in ran.output
+        assert "the suite is wrong" not in ran.output
+        assert ran.results["summary"]["broken"] == 0
 
 
 def test_clauses_are_judged(place: Place, served: Served) -> None:
