@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from cri_conformance.expect import Judge, clause
 from cri_conformance.expect.explore import Explorer
 from cri_conformance.suite.container_life import look
 from cri_conformance.wire.outcome import SetupFailed
-from cri_conformance.wire.runtime import Container, Runtime, Sandbox
+from cri_conformance.wire.runtime import Container, Runtime, Sandbox, poll
 
 _SHELL = ("/bin/sh", "-c", messages.IDLE)
 #: Names that every runtime and shell admits; those that are more than that come besides.
@@ -33,6 +34,8 @@ _EXIT_CODES = (0, 1, 2, 77, 126, 127, 128, 130, 137, 143, 254, 255)
 _AT_ONCE = 6
 #: Seconds in which a process that finds the end of its input must be seen to have exited.
 _READS_WITHIN = 6.0
+#: Seconds in which one that waits for input must not be seen to have exited.
+_WAITS_FOR_INPUT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,15 +302,18 @@ def test_an_input_that_is_asked_for_stays_open(
     container = runtime.container(shared_sandbox, config)
     runtime.get("StartContainer", container_id=container.id)
     # One that had no input would have ended long before.
-    waited = runtime.call(
-        "ExecSync", container_id=container.id, cmd=["sleep", "1"], timeout=10, deadline=20
+    enough = time.monotonic() + _WAITS_FOR_INPUT
+    status = poll(
+        lambda: runtime.container_status(container.id),
+        lambda seen: seen.state != types.CONTAINER_RUNNING or time.monotonic() > enough,
+        _WAITS_FOR_INPUT + 5,
+        "a container to wait for input",
     )
-    status = runtime.container_status(container.id)
     judge.equal(
         "ContainerConfig.stdin.kept-open",
         types.ContainerState.Name(status.state),
         "CONTAINER_RUNNING",
-        f"after a second of waiting for input (sleep: {waited}):",
+        f"after {_WAITS_FOR_INPUT:g} s of waiting for input",
         about=[status.id],
     )
 

@@ -221,20 +221,27 @@ def places(tmp_path: Path, short: Callable[[], Path]) -> list[Place]:
 @pytest.fixture(scope="session")
 def serve(short: Callable[[], Path]) -> Iterator[Callable[[], Served]]:
     """Starts reference runtimes."""
-    made: list[Served] = []
+    made: list[tuple[Path, Served]] = []
+
+    def listening(folder: Path, url: str) -> subprocess.Popen[str]:
+        process = command("serve", "--listen", url, env={"TMPDIR": str(folder)})
+        assert process.stdout is not None
+        assert url in process.stdout.readline()
+        return process
 
     def start() -> Served:
         folder = short()
         url = f"unix://{folder}/cri.sock"
-        process = command("serve", "--listen", url, env={"TMPDIR": str(folder)})
-        assert process.stdout is not None
-        assert url in process.stdout.readline()
-        made.append(Served(url, process, Client(endpoint.parse(url))))
-        return made[-1]
+        served = Served(url, listening(folder, url), Client(endpoint.parse(url)))
+        made.append((folder, served))
+        return served
 
     yield start
-    for served in made:
+    for folder, served in made:
         served.client.close()
+        if served.process.poll() == -signal.SIGKILL:
+            # Its containers are still there: the next one to start in its place ends them.
+            stop(listening(folder, f"unix://{folder}/next.sock"))
         stop(served.process)
 
 
