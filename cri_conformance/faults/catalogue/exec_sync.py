@@ -58,10 +58,14 @@ def _asks_for(program: str) -> when.When:
 def _elsewhere(call: Call, memory: Memory, proceed: Proceed) -> Any:
     running = types.ContainerFilter(state=types.ContainerStateValue(state=types.CONTAINER_RUNNING))
     listed = call.upstream("ListContainers", types.ListContainersRequest(filter=running))
-    moved = copy_of(call.request)
     others = [item.id for item in listed.containers if item.id != call.request.container_id]
-    moved.container_id = others[0] if others else call.request.container_id
-    return proceed(moved)
+    for other in others:
+        moved = copy_of(call.request)
+        moved.container_id = other
+        # One that is just ending would refuse: a plain call must still succeed.
+        with contextlib.suppress(StatusError):
+            return proceed(moved)
+    return proceed(call.request)
 
 
 def _leaves_it_running(call: Call, memory: Memory, proceed: Proceed) -> Any:
