@@ -169,7 +169,7 @@ class Preparation:
         _check_handler(settings.handler, facts_status)
         embedded = version.runtime_name == reference.RUNTIME_NAME
         minor, source = self._minor(client, embedded=embedded)
-        log_root = self._temporary("logs") if at.local else ""
+        log_root = self._log_root(at)
         return Facts(
             endpoint=at.text,
             image_endpoint=image_at.text if image_at else "",
@@ -232,8 +232,30 @@ class Preparation:
             f"{at.text} answers Version with {version}: does it serve CRI v1 (runtime.v1)?"
         )
 
-    def _temporary(self, what: str) -> str:
-        folder = Path(tempfile.mkdtemp(prefix=f"{sweep.FOLDER_PREFIX}{self.run.nonce}-"))
+    def _log_root(self, at: endpoint.Endpoint) -> str:
+        """A folder for logs on the runtime's host, under the path that it has there.
+
+        Where the runtime sees another file system than we do (--cri-host-root), a link makes the
+        path lead to the same folder here. "" if that file system can't be reached.
+        """
+        seen = self.settings.host_root
+        if not seen:
+            return self._temporary("logs") if at.local else ""
+        try:
+            folder = Path(self._temporary("logs", below=seen / "tmp"))
+            there = Path("/") / folder.relative_to(seen)
+            if not there.exists():
+                there.parent.symlink_to(folder.parent)
+                self._undo.callback(there.parent.unlink, missing_ok=True)
+        except OSError as error:
+            raise TargetError(
+                f"--cri-host-root: no folder can be made in {seen / 'tmp'}: {error.strerror}"
+            ) from None
+        return str(there)
+
+    def _temporary(self, what: str, below: Path | None = None) -> str:
+        prefix = f"{sweep.FOLDER_PREFIX}{self.run.nonce}-"
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=below))
         self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.joinpath(sweep.OWNER_FILE).write_text(self.run.owner, encoding="utf-8")
         inner = folder / what
