@@ -136,6 +136,7 @@ def _parser() -> _Parser:
 def _clauses(arguments: argparse.Namespace) -> int:
     from cri_conformance.contract.clause import Kind, Level, Needs
     from cri_conformance.contract.register import register
+    from cri_conformance.contract.verdict import untested
 
     contract = register()
     chosen = set(contract.clauses)
@@ -165,7 +166,10 @@ def _clauses(arguments: argparse.Namespace) -> int:
             and kind in (None, clause.kind)
             and needs in (None, clause.needs)
         ):
-            line = f"{clause.id}  {clause.level}  {clause.kind}  {clause.since}  {clause.text}"
+            words = [clause.id, clause.level, clause.kind, clause.since]
+            if arguments.tested is False:
+                words.append(f"({untested(clause.needs)})")
+            line = "  ".join(map(str, [*words, clause.text]))
             print(line if not width or len(line) <= width else f"{line[: width - 1]}…")
     return 0
 

@@ -60,6 +60,10 @@ class Facts:
     run_nonce: str
     run_owner: str
     log_root: str
+    #: Whether containers have namespaces and cgroups of their own.
+    isolates: bool
+    #: Where the file system of the runtime's host is seen from here; "" if it can't be.
+    host_root: str
 
     def workshop(self) -> Workshop:
         """What the scopes of this run share."""
@@ -191,6 +195,8 @@ class Preparation:
             run_nonce=self.run.nonce,
             run_owner=self.run.owner,
             log_root=log_root,
+            isolates=not embedded,
+            host_root=str(settings.host_root or "/" if at.local or settings.host_root else ""),
         )
 
     def _minor(self, client: Client, *, embedded: bool) -> tuple[Minor, str]:

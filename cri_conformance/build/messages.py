@@ -61,6 +61,7 @@ def container_config(
     *,
     labels: Mapping[str, str],
     command: Sequence[str] = ("/bin/sh", "-c", IDLE),
+    envs: Mapping[str, str] | None = None,
 ) -> types.ContainerConfig:
     """A container of ``image`` in a sandbox, idle unless ``command`` says otherwise."""
     own = {key: sandbox.labels[key] for key in (POD_NAME, POD_NAMESPACE, POD_UID)}
@@ -68,6 +69,7 @@ def container_config(
         metadata=types.ContainerMetadata(name=name, attempt=0),
         image=types.ImageSpec(image=image, user_specified_image=image),
         command=list(command),
+        envs=[types.KeyValue(key=key, value=value.encode()) for key, value in (envs or {}).items()],
         labels={**own, CONTAINER_NAME: name, **labels},
         log_path=f"{name}/0.log" if sandbox.log_directory else "",
         linux=types.LinuxContainerConfig(

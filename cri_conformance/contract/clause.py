@@ -51,6 +51,7 @@ class Needs(StrEnum):
     IMAGE = "image"  # an image made for the purpose
     HARDWARE = "hardware"  # SELinux, AppArmor, devices, huge pages
     WINDOWS = "windows"
+    UNOBSERVABLE = "unobservable"  # no client can see it: stated, never judged
 
 
 @dataclass(frozen=True, slots=True, order=True)

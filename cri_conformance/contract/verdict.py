@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import TypedDict
 
+from cri_conformance.contract.clause import Needs
+
 
 class Verdict(StrEnum):
     """From bad to good: the first that any test reached is the clause's own."""
@@ -43,7 +45,17 @@ class Reason(StrEnum):
     YOUNGER = "RPC or wording younger than the runtime"
     REMOTE = "endpoint remote"
     SWITCHED_OFF = "switched off by option"
+    UNOBSERVABLE = "not observable by a client"
     UNTESTED = "no test yet"
+
+
+def untested(needs: Needs) -> Reason:
+    """Why a clause has no test: what it needs can't be had, or nobody has written one."""
+    if needs is Needs.WINDOWS:
+        return Reason.NEEDS_WINDOWS
+    if needs is Needs.UNOBSERVABLE:
+        return Reason.UNOBSERVABLE
+    return Reason.UNTESTED
 
 
 class ClauseRecord(TypedDict):

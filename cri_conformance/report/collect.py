@@ -15,7 +15,7 @@ from cri_conformance.api.descriptors import descriptor_set
 from cri_conformance.contract.clause import Clause
 from cri_conformance.contract.expectations import Expectation
 from cri_conformance.contract.register import Register
-from cri_conformance.contract.verdict import ClauseRecord, Reason, Verdict, worst
+from cri_conformance.contract.verdict import ClauseRecord, Reason, Verdict, untested, worst
 from cri_conformance.report.schema import (
     SCHEMA_VERSION,
     ClauseResult,
@@ -101,7 +101,7 @@ class Collector:
         # The same test speaks for the clause in every run: the first by its name.
         spoken = next((one.record for one in found if one.record["verdict"] == verdict), None)
         bound = self._bound.get(clause.id, [])
-        reason = spoken["reason"] if spoken else _unspoken(bool(bound), suite)
+        reason = spoken["reason"] if spoken else _unspoken(clause, bool(bound), suite)
         expected = self._expectations.get(clause.id)
         return ClauseResult(
             id=clause.id,
@@ -124,10 +124,10 @@ class Collector:
         )
 
 
-def _unspoken(bound: bool, suite: Suite) -> str:
+def _unspoken(clause: Clause, bound: bool, suite: Suite) -> str:
     """Why no test spoke of a clause."""
     if not bound:
-        return Reason.UNTESTED
+        return untested(clause.needs)
     if not suite["complete"]:
         return f"the run ended before its test: {suite['stopped']}".rstrip(": ")
     return f"{Reason.SWITCHED_OFF}: not selected"

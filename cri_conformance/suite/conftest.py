@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from cri_conformance import records
+from cri_conformance.contract.verdict import Reason
+from cri_conformance.expect import NotExercised
 from cri_conformance.session import session_of
 from cri_conformance.settings import Settings
 from cri_conformance.suite.container_life import Endings, Life, endings, live
 from cri_conformance.suite.population import Population, settle
 from cri_conformance.target import Target
+from cri_conformance.wire.host import Host
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 
 
@@ -63,6 +68,38 @@ def population(shared_runtime: Runtime) -> Population:
 def idle(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Container:
     """One running container that does nothing, for tests that only run commands in it."""
     return shared_runtime.running(shared_sandbox)
+
+
+@pytest.fixture(scope="session")
+def isolation(cri_target: Target) -> None:
+    """Asked for by tests of what only a runtime with namespaces and cgroups can keep."""
+    if not cri_target.facts.isolates:
+        raise NotExercised(Reason.NOT_ADVERTISED, "the reference runtime isolates nothing")
+
+
+@pytest.fixture(scope="session")
+def host(cri_target: Target, shared_runtime: Runtime, shared_sandbox: Sandbox) -> Host:
+    """The runtime's host, for tests that look at what the client is not told.
+
+    Only where a container's process is really seen from here: else "nothing is left" would
+    hold of what was never in sight.
+    """
+    if not cri_target.facts.host_root:
+        raise NotExercised(Reason.REMOTE, "the runtime's host can't be looked at")
+    if os.geteuid() != 0:
+        raise NotExercised(Reason.NEEDS_HOST, "as root")
+    seen = Host(Path(cri_target.facts.host_root))
+    name, value = "CRI_CONFORMANCE_SEEN", shared_runtime.name("seen")
+    config = shared_runtime.container_config(
+        shared_sandbox, command=["sleep", "3600"], envs={name: value}
+    )
+    container = shared_runtime.container(shared_sandbox, config)
+    shared_runtime.get("StartContainer", container_id=container.id)
+    visible = seen.processes(f"{name}={value}")
+    shared_runtime.get("RemoveContainer", container_id=container.id)
+    if not visible:
+        raise NotExercised(Reason.NEEDS_HOST, "the containers' processes are not seen from here")
+    return seen
 
 
 @pytest.fixture(scope="session")
