@@ -53,7 +53,8 @@ class Fault:
 
     ``clauses`` are those it is seeded for: each must be named by a violation under it. ``also``
     are clauses that break with it of necessity, ``ordinary`` says that plain use of every call
-    still succeeds under it (the rule; the fault matrix looks).
+    still succeeds under it (the rule; the fault matrix looks). ``isolated`` faults show only
+    where containers have namespaces and cgroups: in front of a real runtime.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Fault:
     operator: Operator
     also: tuple[str, ...] = ()
     ordinary: bool = True
+    isolated: bool = False
 
     @property
     def make(self) -> Callable[[], Middleware]:
@@ -82,6 +84,7 @@ def fault(
     name: str = "",
     says: str = "",
     ordinary: bool = True,
+    isolated: bool = False,
 ) -> Fault:
     """Seed a fault for a clause (or for several that must each be named under it).
 
@@ -95,4 +98,5 @@ def fault(
         operator=operator,
         also=tuple(also),
         ordinary=ordinary,
+        isolated=isolated,
     )

@@ -2,9 +2,10 @@
 """``cri-conformance faults``: the list of seeded faults, and the matrix that judges the suite.
 
 The matrix is an ordinary run of the packaged suite by pytest against the reference
-runtime, with one server for all faults (see ``matrix_plugin``). Exit status: 0 if every
-fault is killed and none is missing, 1 if not, 2 for a user error, 3 if the run itself
-went wrong.
+runtime, with one server for all faults (see ``matrix_plugin``). Faults that show only
+where containers are isolated run with ``--upstream``, in front of a real runtime. Exit
+status: 0 if every fault is killed and none is missing, 1 if not, 2 for a user error, 3
+if the run itself went wrong.
 """
 
 from __future__ import annotations
@@ -40,14 +41,65 @@ def main(argv: list[str]) -> int:
         catalogue = faults()
     except CatalogueError as error:
         return _refuse(str(error))
-    wanted = chosen(catalogue, arguments.fault, arguments.clause)
-    if not wanted:
-        return _refuse("no fault matches; see: cri-conformance faults --list")
     if arguments.list:
-        for fault in wanted.values():
-            print(f"{fault.id}: {', '.join(fault.clauses)} ({fault.says})")
-        return 0
-    return _matrix(arguments, list(wanted.values()))
+        found = chosen(catalogue, arguments.fault, arguments.clause)
+        for fault in found.values():
+            where = ", isolated" if fault.isolated else ""
+            print(f"{fault.id}: {', '.join(fault.clauses)} ({fault.says}{where})")
+        return 0 if found else _refuse(_NO_MATCH)
+    isolated = bool(arguments.upstream)
+    wanted = chosen(catalogue, arguments.fault, arguments.clause, isolated=isolated)
+    if not wanted:
+        elsewhere = chosen(catalogue, arguments.fault, arguments.clause, isolated=not isolated)
+        return _refuse(_ELSEWHERE[isolated] if elsewhere else _NO_MATCH)
+    try:
+        with _endpoint(arguments) as options:
+            return _matrix(arguments, list(wanted.values()), options)
+    except _MatrixError as error:
+        return _refuse(str(error))
+
+
+_NO_MATCH = "no fault matches; see: cri-conformance faults --list"
+_ELSEWHERE = {
+    False: "what matches shows only where containers are isolated: give --upstream ENDPOINT",
+    True: "what matches shows in the reference runtime: leave out --upstream",
+}
+
+
+class _MatrixError(Exception):
+    """The matrix can't be run; one line that says what to do."""
+
+
+@contextlib.contextmanager
+def _endpoint(arguments: argparse.Namespace) -> Iterator[list[str]]:
+    """Options of a run that judges what answers under faults. Raises _MatrixError."""
+    if not arguments.upstream:
+        yield ["--cri-endpoint=reference", f"--cri-timeout={_CALL_TIMEOUT}"]
+        return
+    # Before grpc is imported, as is said in reference/__main__.py.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+    from cri_conformance.build.load import default_loader
+    from cri_conformance.faults import proxy
+    from cri_conformance.wire import endpoint
+    from cri_conformance.wire.client import Client
+    from cri_conformance.wire.outcome import Ok, RuntimeGone
+
+    with tempfile.TemporaryDirectory(prefix="cri-matrix-") as folder, contextlib.ExitStack() as end:
+        try:
+            at = endpoint.parse(arguments.upstream)
+            listen = end.enter_context(proxy.running(at.text, None, f"unix://{folder}/proxy.sock"))
+            client = Client(at)
+            end.callback(client.close)
+            version = client.call("Version", version="v1")
+        except (endpoint.EndpointError, proxy.ProxyError, RuntimeGone) as error:
+            raise _MatrixError(f"--upstream: {error}") from None
+        options = [f"--cri-endpoint={listen}"]
+        if isinstance(version, Ok) and not arguments.test_image:
+            # Asked here: the proxy passes on the CRI and nothing else.
+            loader = default_loader(version.response.runtime_name, at.socket)
+            loader = arguments.image_loader or loader
+            options += [f"--cri-image-loader={loader}"] * bool(loader)
+        yield [*options, *[f"--cri-test-image={arguments.test_image}"] * bool(arguments.test_image)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +112,14 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--matrix", action="store_true", help="run the suite under every fault")
     parser.add_argument("--fault", default="", metavar="PATTERN", help="only faults with such ids")
     parser.add_argument("--clause", default="", metavar="PATTERN", help="only of these clauses")
+    parser.add_argument(
+        "--upstream",
+        default="",
+        metavar="ENDPOINT",
+        help="a real runtime: run the faults that show only there, through a proxy",
+    )
+    parser.add_argument("--test-image", default="", metavar="REF", help="its --cri-test-image")
+    parser.add_argument("--image-loader", default="", metavar="COMMAND", help="… and image loader")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 2, metavar="N", help="default: one a core"
@@ -67,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _matrix(arguments: argparse.Namespace, wanted: list[Any]) -> int:
+def _matrix(arguments: argparse.Namespace, wanted: list[Any], judged: list[str]) -> int:
     # Imported here: --list needs no pytest, and the plugin must be new to pytest's rewriting.
     import pytest
 
@@ -79,8 +139,8 @@ def _matrix(arguments: argparse.Namespace, wanted: list[Any]) -> int:
             *("-c", os.devnull, f"--rootdir={SUITE.parent}", "--import-mode=importlib"),
             *("-p", "cri_conformance.plugin", "-p", _PLUGIN, "-p", "timeout", "-p", "xdist"),
             *("-p", "no:cacheprovider", "-p", "no:terminal", "-n", str(arguments.workers)),
-            *("--cri-matrix", "--cri-endpoint=reference", f"--cri-report={folder}"),
-            *(f"--cri-timeout={_CALL_TIMEOUT}", f"--junitxml={folder}/junit.xml"),
+            *("--cri-matrix", f"--cri-report={folder}", f"--junitxml={folder}/junit.xml", *judged),
+            *["--cri-matrix-isolated"] * bool(arguments.upstream),
             f"--cri-matrix-fault={arguments.fault}",
             f"--cri-matrix-clause={arguments.clause}",
         ]
@@ -100,7 +160,7 @@ def _matrix(arguments: argparse.Namespace, wanted: list[Any]) -> int:
         return 2 if status == pytest.ExitCode.INTERRUPTED else 3
     table = rows(wanted, seen.evidence, register(), arguments.clause)
     narrowed = bool(arguments.fault or arguments.clause)
-    missing = [] if narrowed else without_fault(seen.bound, wanted, register())
+    missing = [] if narrowed else without_fault(seen.bound, faults().values(), register())
     if arguments.json:
         document = {
             "schema_version": 1,

@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 
 from cri_conformance import records
+from cri_conformance.contract.clause import Level
+from cri_conformance.contract.register import register
 from cri_conformance.faults import sentinels
 from cri_conformance.faults.catalogue import faults
 from cri_conformance.faults.fault import Fault
-from cri_conformance.faults.rows import Evidence, chosen
+from cri_conformance.faults.rows import NONE, Evidence, chosen
 from cri_conformance.target import Target, connect
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 from cri_conformance.wire.runtime import ours, remove
@@ -39,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cri-matrix", action="store_true", help="run the suite under seeded faults")
     group.addoption("--cri-matrix-fault", default="", metavar="PATTERN", help="only these faults")
     group.addoption("--cri-matrix-clause", default="", metavar="PATTERN", help="… these clauses")
+    group.addoption("--cri-matrix-isolated", action="store_true", help="… those of a real runtime")
 
 
 @pytest.hookimpl(trylast=True)
@@ -53,11 +56,20 @@ class Matrix:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         option = config.option
-        self.faults = chosen(faults(), option.cri_matrix_fault, option.cri_matrix_clause)
+        isolated: bool = option.cri_matrix_isolated
+        self.faults = chosen(
+            faults(), option.cri_matrix_fault, option.cri_matrix_clause, isolated=isolated
+        )
         self._by_clause: dict[str, list[str]] = defaultdict(list)
         for fault in self.faults.values():
             for clause in fault.clauses:
                 self._by_clause[clause].append(fault.id)
+        #: What a real runtime may be warned of by itself: its tests are run without a fault too.
+        self._unsure = {
+            clause
+            for clause in self._by_clause
+            if isolated and register()[clause].level is Level.SHOULD
+        }
         self.evidence: dict[str, Evidence] = defaultdict(Evidence)
         self.bound: set[str] = set()
         self.problems: list[str] = []
@@ -73,9 +85,11 @@ class Matrix:
         else:
             bound = _all_clauses(metafunc)
             self.bound.update(bound)
-            wanted = list(dict.fromkeys(f for c in bound for f in self._by_clause[c]))
+            wanted = list(dict.fromkeys(f for c in bound for f in self._by_clause.get(c, ())))
+            if self._unsure.intersection(bound):
+                wanted.append("")
         if wanted:
-            ids = [f"{_MARK}{fault}{_MARK}" for fault in wanted]
+            ids = [f"{_MARK}{fault or NONE}{_MARK}" for fault in wanted]
             metafunc.parametrize("cri_fault", wanted, ids=ids, indirect=True, scope="session")
 
     @pytest.hookimpl(tryfirst=True)
@@ -85,14 +99,18 @@ class Matrix:
         for item in items:
             fault = self._fault_of(item)
             bound = records.bound_clauses(item)
-            judges = fault and (
-                _is_sentinel(item) or any(fault.id in self._by_clause[c] for c in bound)
-            )
+            if fault:
+                own = set(fault.clauses)
+            elif _under_none(item):
+                own = self._unsure
+            else:
+                own = set()
+            judges = own.intersection(bound) or (fault and _is_sentinel(item))
             (kept if judges else dropped).append(item)
         if dropped:
             self._config.hook.pytest_deselected(items=dropped)
         order = {fault: n for n, fault in enumerate(self.faults)}
-        kept.sort(key=lambda item: (order[_fault_id(item)], *_specificity(item)))
+        kept.sort(key=lambda item: (order.get(_fault_id(item), -1), *_specificity(item)))
         items[:] = kept
 
     @pytest.hookimpl(optionalhook=True)
@@ -126,8 +144,8 @@ class Matrix:
             # Plain data: pytest-xdist sends no subclasses of str.
             report.cri = json.loads(json.dumps(record))
         fault = self._fault_of(item)
-        if fault:
-            report.cri_fault = fault.id
+        if fault or _under_none(item):
+            report.cri_fault = fault.id if fault else NONE
             if _is_sentinel(item) and report.when == "call":
                 report.cri_findings = item.stash.get(sentinels.FINDINGS, None)
             if hasattr(self._config, "workerinput"):
@@ -213,6 +231,12 @@ def _all_clauses(metafunc: pytest.Metafunc) -> list[str]:
 def _fault_id(item: pytest.Item) -> str:
     callspec = getattr(item, "callspec", None)
     return str(callspec.params.get("cri_fault", "")) if callspec else ""
+
+
+def _under_none(item: pytest.Item) -> bool:
+    """Whether a test is run without a fault, for comparison."""
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("cri_fault") == ""
 
 
 def _is_sentinel(item: pytest.Item) -> bool:

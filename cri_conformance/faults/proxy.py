@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A proxy in front of any CRI endpoint that breaks one promise.
+"""A proxy in front of any CRI endpoint that breaks one promise, or the one that a call names.
 
 Calls that the fault does not look at pass as raw bytes, streams always. Deadlines,
 cancellation, metadata, error codes and details are passed on both ways.
@@ -25,8 +25,8 @@ from google.protobuf.message import DecodeError, Message
 from cri_conformance.api.rpcs import RPCS, Rpc
 from cri_conformance.api.status import StatusError
 from cri_conformance.faults.catalogue import CatalogueError, faults
-from cri_conformance.faults.fault import Call, Fault, Middleware
-from cri_conformance.faults.layer import METADATA_KEY
+from cri_conformance.faults.fault import Call, Fault, Middleware, Upstream
+from cri_conformance.faults.layer import METADATA_KEY, FaultLayer
 from cri_conformance.wire import endpoint
 
 #: Calls served at once. A stop may take minutes and must not keep status calls waiting.
@@ -75,18 +75,18 @@ class ProxyError(Exception):
     """The proxy can't do its work; one line that says what was tried and what to check."""
 
 
-def serve(upstream: str, fault_id: str, listen: str) -> int:
+def serve(upstream: str, fault_id: str | None, listen: str) -> int:
     """Run the proxy until SIGTERM or SIGINT. Returns an exit status: 0, or 2 for a user error.
 
-    Endpoints as in ``unix:///path.sock``. Prints one line when it listens; errors are one line
-    on stderr.
+    Endpoints as in ``unix:///path.sock``; without a fault each call names its own. Prints one
+    line when it listens; errors are one line on stderr.
     """
     # Blocked and waited for, in place of handlers: nothing runs between two instructions.
     ends = {signal.SIGTERM, signal.SIGINT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     try:
         with running(upstream, fault_id, listen) as address:
-            print(f"fault {fault_id}: {address} in front of {upstream}", flush=True)
+            print(f"fault {fault_id or 'by call'}: {address} in front of {upstream}", flush=True)
             signal.sigwait(ends)
     except ProxyError as error:
         print(f"cri-conformance: {error}", file=sys.stderr)
@@ -97,9 +97,13 @@ def serve(upstream: str, fault_id: str, listen: str) -> int:
 
 
 @contextlib.contextmanager
-def running(upstream: str, fault: str | Fault, listen: str) -> Iterator[str]:
-    """A proxy for the time of the block; gives its address as text. Raises ProxyError."""
-    seeded = fault if isinstance(fault, Fault) else _named(fault)
+def running(upstream: str, fault: str | Fault | None, listen: str) -> Iterator[str]:
+    """A proxy for the time of the block; gives its address as text. Raises ProxyError.
+
+    ``fault`` by its id or itself; with None each call is under the fault that its metadata names,
+    as in the reference runtime.
+    """
+    seeded = _named(fault) if isinstance(fault, str) else fault
     try:
         target, address = endpoint.parse(upstream), endpoint.parse(listen)
     except endpoint.EndpointError as error:
@@ -176,13 +180,10 @@ def _free(path: Path, text: str) -> None:
 class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """Answers all calls of the contract, and any others, by what upstream says."""
 
-    def __init__(self, channel: grpc.Channel, fault: Fault) -> None:
+    def __init__(self, channel: grpc.Channel, fault: Fault | None) -> None:
         self._channel = channel
-        self._middleware: Middleware = fault.make()
         self._by_path = {rpc.path: rpc for rpc in RPCS.values()}
-        self._seen = {rpc.path for rpc in RPCS.values() if not rpc.server_streaming} & {
-            RPCS[name].path for name in fault.rpcs | _REMEMBERED
-        }
+        self._middleware_for = _always(fault) if fault else _by_metadata(self._upstream)
 
     def service(
         self, details: grpc.HandlerCallDetails
@@ -191,8 +192,8 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         rpc = self._by_path.get(path)
         if rpc is not None and rpc.server_streaming:
             return grpc.unary_stream_rpc_method_handler(self._stream(path))
-        if rpc is not None and path in self._seen:
-            return grpc.unary_unary_rpc_method_handler(self._faulty(rpc))
+        if rpc is not None and (under := self._middleware_for(rpc.name, details)):
+            return grpc.unary_unary_rpc_method_handler(self._faulty(rpc, under))
         return grpc.unary_unary_rpc_method_handler(self._plain(path))
 
     def _plain(self, path: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
@@ -221,7 +222,9 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
         return answer
 
-    def _faulty(self, rpc: Rpc) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+    def _faulty(
+        self, rpc: Rpc, middleware: Middleware
+    ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
         stub = self._channel.unary_unary(rpc.path, None, None)
 
         def answer(raw: bytes, context: grpc.ServicerContext) -> bytes:
@@ -241,7 +244,7 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
             try:
                 call = Call(rpc.name, rpc.request.FromString(raw), self._upstream, ended)
-                response: bytes = self._middleware(call, proceed).SerializeToString()
+                response: bytes = middleware(call, proceed).SerializeToString()
                 return response
             except DecodeError:
                 context.abort(grpc.StatusCode.INTERNAL, f"{rpc.name}: not a message of the CRI")
@@ -274,6 +277,29 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         except grpc.RpcError as error:
             raise _as_status(error) from error
         return rpc.response.FromString(data)
+
+
+#: The middleware that a call is under, by its name and metadata; None if it just passes.
+_Choice: TypeAlias = Callable[[str, grpc.HandlerCallDetails], Middleware | None]
+
+
+def _always(fault: Fault) -> _Choice:
+    middleware, seen = fault.make(), fault.rpcs | _REMEMBERED
+    return lambda rpc, _: middleware if rpc in seen else None
+
+
+def _by_metadata(call_upstream: Upstream) -> _Choice:
+    layer = FaultLayer(call_upstream)
+
+    def choose(_: str, details: grpc.HandlerCallDetails) -> Middleware | None:
+        metadata = tuple(details.invocation_metadata or ())
+        if not any(key == METADATA_KEY for key, _ in metadata):
+            return None
+        return lambda call, proceed: layer.handle(
+            call.rpc, call.request, metadata, proceed, call.ended
+        )
+
+    return choose
 
 
 def _left(context: grpc.ServicerContext) -> float | None:

@@ -16,13 +16,17 @@ from cri_conformance.contract.verdict import Verdict
 from cri_conformance.faults.fault import Fault
 from cri_conformance.faults.sentinels import Finding, speaks_against
 
+#: Stands for a fault where a test is run without one.
+NONE = "none"
+
 
 class Result(StrEnum):
     """What became of a fault."""
 
     KILLED = "killed"  # a violation named the clause
     SURVIVED = "survived"  # no test noticed, or none named the clause
-    BLUNT = "blunt"  # noticed, but plain use that has nothing to do with it broke too
+    #: Noticed, but unrelated plain use broke too, or the clause breaks without the fault.
+    BLUNT = "blunt"
     ERROR = "error"  # the tests came to no verdict: set-up failed, or the suite is wrong
 
 
@@ -70,13 +74,21 @@ class Evidence:
 
 
 def chosen(
-    catalogue: Mapping[str, Fault], fault_pattern: str = "", clause_pattern: str = ""
+    catalogue: Mapping[str, Fault],
+    fault_pattern: str = "",
+    clause_pattern: str = "",
+    *,
+    isolated: bool | None = None,
 ) -> dict[str, Fault]:
-    """The faults whose id and clauses match shell patterns ("" for all)."""
+    """The faults whose id and clauses match shell patterns ("" for all).
+
+    ``isolated`` leaves only those that show in front of a real runtime, or only the others.
+    """
     return {
         name: fault
         for name, fault in catalogue.items()
-        if _matches(name, fault_pattern)
+        if isolated in (None, fault.isolated)
+        and _matches(name, fault_pattern)
         and any(_matches(clause, clause_pattern) for clause in fault.clauses)
     }
 
@@ -95,7 +107,7 @@ def rows(
 ) -> list[Row]:
     """All rows, in the register's order."""
     found = [
-        _row(clause, fault, evidence.get(fault.id, Evidence()))
+        _row(clause, fault, evidence.get(fault.id, Evidence()), evidence.get(NONE, Evidence()))
         for fault in faults
         for clause in fault.clauses
         if _matches(clause, clause_pattern)
@@ -104,11 +116,13 @@ def rows(
     return sorted(found, key=lambda row: (order.get(row["clause"], -1), row["fault"]))
 
 
-def _row(clause: str, fault: Fault, seen: Evidence) -> Row:
+def _row(clause: str, fault: Fault, seen: Evidence, without: Evidence) -> Row:
     result, why, by = Result.SURVIVED, "", seen.named.get(clause, "")
     against = [finding for finding in seen.findings if speaks_against(fault, finding)]
     if by and against:
         result, why = Result.BLUNT, against[0]["seen"]
+    elif clause in without.named:
+        result, why = Result.BLUNT, "this runtime breaks it without a fault"
     elif not seen.walked:
         result, why = Result.ERROR, next(iter(seen.troubles), "it was not run to the end")
     elif seen.mistakes:

@@ -21,6 +21,7 @@ from cri_conformance.api.rpcs import RPCS
 from cri_conformance.api.status import StatusError
 from cri_conformance.faults import proxy
 from cri_conformance.faults.fault import fault
+from cri_conformance.faults.layer import METADATA_KEY
 from cri_conformance.faults.operators import second_call_fails
 
 from .upstream import Upstream
@@ -124,6 +125,28 @@ def test_the_fault_breaks_its_promise_and_the_rest_passes(call: Callable[..., An
     with pytest.raises(grpc.RpcError) as caught:
         call("ContainerStatus", types.ContainerStatusRequest(container_id="none"))
     assert (caught.value.code().name, caught.value.details()) == ("NOT_FOUND", "no such container")
+
+
+def test_without_a_fault_of_its_own_each_call_names_one(server: Server, tmp_path: Path) -> None:
+    stop = types.StopContainerRequest(container_id="one")
+    with proxy.running(server.address, None, f"unix://{tmp_path}/p.sock") as address:
+        channel = grpc.insecure_channel(address.replace("unix://", "unix:"))
+        rpc = RPCS["StopContainer"]
+        stub: Any = channel.unary_unary(
+            rpc.path, rpc.request.SerializeToString, rpc.response.FromString
+        )
+        for _ in range(2):
+            stub(stop)
+        for session in ("a", "b"):
+            named = ((METADATA_KEY, f"fail-second-StopContainer@{session}"),)
+            stub(stop, metadata=named)
+            with pytest.raises(grpc.RpcError) as caught:
+                stub(stop, metadata=named)
+            assert caught.value.code() is grpc.StatusCode.UNKNOWN
+        with pytest.raises(grpc.RpcError) as caught:
+            stub(stop, metadata=((METADATA_KEY, "nonsense@a"),))
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        channel.close()
 
 
 def test_deadline_metadata_and_trailers_pass(call: Callable[..., Any], server: Server) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cri_conformance.contract.register import register
 from cri_conformance.faults.fault import fault
 from cri_conformance.faults.operators import second_call_fails
-from cri_conformance.faults.rows import Evidence, chosen, lines, rows, without_fault
+from cri_conformance.faults.rows import NONE, Evidence, chosen, lines, rows, without_fault
 from cri_conformance.faults.sentinels import Finding
 
 CLAUSE = "RuntimeService.StopContainer.idempotent"
@@ -79,6 +79,14 @@ def test_what_breaks_in_plain_use_makes_a_fault_blunt(
     assert result(seen, seeded) == expected
 
 
+def test_what_breaks_without_the_fault_too_is_no_kill() -> None:
+    seen, without = Evidence(walked=True), Evidence()
+    seen.add(record(CLAUSE, "warned"))
+    without.add(record(CLAUSE, "warned"))
+    (row,) = rows([FAULT], {FAULT.id: seen, NONE: without}, register())
+    assert (row["result"], row["why"]) == ("blunt", "this runtime breaks it without a fault")
+
+
 def test_the_last_line_counts_and_missing_faults_are_named() -> None:
     seen = Evidence(walked=True)
     seen.add(record(CLAUSE, "broken"))
@@ -98,3 +106,5 @@ def test_faults_are_chosen_by_patterns() -> None:
     assert chosen(catalogue, FAULT.id) == catalogue
     assert not chosen(catalogue, "drop-*")
     assert not chosen(catalogue, "", "Version*")
+    assert chosen(catalogue, isolated=False) == catalogue
+    assert not chosen(catalogue, isolated=True)
