@@ -102,7 +102,7 @@ class _Run:
     wake: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     def on_exit(self, process: Process) -> None:
-        process.drain()
+        process.let_go()
         self.ended.set()
         self.wake.set()
 

@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,11 +34,9 @@ from cri_conformance.api.status import StatusError
 from cri_conformance.reference import procfs
 from cri_conformance.reference.identity import Identity
 from cri_conformance.reference.loop import Loop
-
-Sink = Callable[[bytes], None]
+from cri_conformance.reference.pipes import Input, Reader, Sink, Tap
 
 _PR_SET_CHILD_SUBREAPER = 36
-_CHUNK = 64 * 1024
 #: How often members of a container are looked for before those that won't die are given up.
 _ROUNDS = 10
 
@@ -59,15 +57,19 @@ class Command:
 class Process:
     """A started process: what ``Processes.spawn`` returns."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], stdin: int, readers: list[_Reader]) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], stdin: int, readers: list[Reader], loop: Loop
+    ) -> None:
         self.pid = popen.pid
         self.start = started.start if (started := procfs.stat(popen.pid)) else 0
         #: Its exit code, once it has ended.
         self.code = -1
         self.pidfd = os.pidfd_open(popen.pid)
+        #: Where its standard input comes from; None if it has none.
+        self.input = Input(stdin, self.pidfd) if stdin >= 0 else None
         self._popen = popen
-        self._stdin = stdin
         self._readers = readers
+        self._loop = loop
         self._lock = threading.Lock()
 
     def signal(self, number: int) -> None:
@@ -83,20 +85,46 @@ class Process:
         by_itself = ended.si_code == os.CLD_EXITED
         self.code = ended.si_status if by_itself else 128 + ended.si_status
 
-    def drain(self) -> None:
+    def let_go(self) -> None:
         """Read what is in the pipes now, then read on for nobody. From the loop only.
 
         A child that was left behind may hold the other end for long; it can go on writing.
         """
         for reader in self._readers:
-            reader.drain()
-            reader.sink = _nowhere
+            reader.let_go()
 
     def close_output(self) -> None:
         """Read what is in the pipes now and close them. From the loop only."""
         for reader in self._readers:
             reader.drain()
             reader.close()
+
+    def attach(self, taps: tuple[Tap | None, Tap | None]) -> None:
+        """Give a client what comes from now on, of the outputs for which there is a tap.
+
+        All at one moment. A terminal has one output: the first. Never from the loop.
+        """
+
+        def add() -> None:
+            for reader, tap in zip(self._readers, taps, strict=False):
+                if tap:
+                    reader.add(tap)
+
+        self._loop.call(add)
+
+    def detach(self, taps: tuple[Tap | None, Tap | None]) -> None:
+        """The client is gone. Never from the loop."""
+
+        def remove() -> None:
+            for reader, tap in zip(self._readers, taps, strict=False):
+                if tap:
+                    reader.remove(tap)
+
+        self._loop.call(remove)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give its terminal, if it has one, a size. Never from the loop."""
+        self._loop.call(lambda: self._readers[0].resize(rows, columns))
 
     def reap(self) -> None:
         """Let the pid go. Only when it has ended; harmless when repeated."""
@@ -108,8 +136,8 @@ class Process:
             self.pidfd = -1
             # Else Popen would one day wait for this pid, which may be another's by then.
             self._popen.returncode = self.code
-            if self._stdin >= 0:
-                os.close(self._stdin)
+        if self.input:
+            self.input.close()
 
 
 class Processes:
@@ -128,12 +156,18 @@ class Processes:
         self.loop.start()
 
     def spawn(
-        self, command: Command, stdout: Sink, stderr: Sink, on_exit: Callable[[Process], None]
+        self,
+        command: Command,
+        stdout: Sink,
+        stderr: Sink,
+        on_exit: Callable[[Process], None],
+        taps: tuple[Tap | None, Tap | None] = (None, None),
     ) -> Process:
         """Start a process in a session of its own. It runs when this returns.
 
         The sinks and ``on_exit`` are called by the loop and must not block; ``on_exit``
-        comes once, maybe before this returns. Raises OSError if it can't be started.
+        comes once, maybe before this returns. ``taps`` get the outputs from their beginning.
+        Raises OSError if it can't be started.
         """
         with self._spawning, contextlib.ExitStack() as child_ends:
             if self._closed:
@@ -143,10 +177,10 @@ class Processes:
                 popen = _popen(command, theirs)
                 on_error.pop_all()
             readers = [
-                _Reader(self.loop, fd, sink)
-                for fd, sink in zip(ours, (stdout, stderr), strict=False)
+                Reader(self.loop, fd, sink, (tap,) if tap else ())
+                for fd, sink, tap in zip(ours, (stdout, stderr), taps, strict=False)
             ]
-            process = Process(popen, stdin, readers)
+            process = Process(popen, stdin, readers, self.loop)
             self._known.add(process.pid)
 
             def ended() -> None:
@@ -156,7 +190,7 @@ class Processes:
 
             def watch() -> None:
                 for reader in readers:
-                    self.loop.watch(reader.fd, reader.ready)
+                    reader.start()
                 self.loop.watch(process.pidfd, ended)
 
             self.loop.call_soon(watch)
@@ -213,59 +247,6 @@ class Processes:
                 os.waitid(os.P_PID, ended.si_pid, os.WEXITED | os.WNOHANG)
 
 
-class _Reader:
-    """The runtime's end of one pipe, or of a terminal."""
-
-    def __init__(self, loop: Loop, fd: int, sink: Sink) -> None:
-        self.fd = fd
-        self.sink = sink
-        self._loop = loop
-
-    def ready(self) -> None:
-        self._read()
-
-    def drain(self) -> None:
-        left = _capacity(self.fd) if self.fd >= 0 else 0
-        while left > 0 and (taken := self._read()):
-            left -= taken
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            self._loop.unwatch(self.fd)
-            os.close(self.fd)
-            self.fd = -1
-
-    def _read(self) -> int:
-        """How many bytes were there; at the end of the stream it is closed."""
-        if self.fd < 0:
-            return 0
-        try:
-            data = os.read(self.fd, _CHUNK)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            if error.errno != errno.EIO:  # how the end of a terminal shows
-                raise
-            data = b""
-        if data:
-            self.sink(data)
-        else:
-            self.close()
-        return len(data)
-
-
-def _nowhere(_: bytes) -> None:
-    """A sink for output that nobody wants any more."""
-
-
-def _capacity(fd: int) -> int:
-    """An upper bound of what was written to ``fd`` before this moment and not yet read."""
-    try:
-        return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
-    except OSError:
-        return _CHUNK  # a terminal
-
-
 def _belongs(found: str, marker: str) -> bool:
     return found == marker or found.startswith(f"{marker}/")
 
@@ -280,7 +261,11 @@ def _streams(
         on_error.callback(os.close, ours)
         child_ends.callback(os.close, theirs)
         os.set_blocking(ours, False)
-        return -1, [ours], (theirs, theirs, theirs)
+        stdin = -1
+        if command.stdin:
+            stdin = os.dup(ours)
+            on_error.callback(os.close, stdin)
+        return stdin, [ours], (theirs, theirs, theirs)
     stdin = -1
     if command.stdin:
         read_end, stdin = os.pipe()
@@ -309,7 +294,14 @@ def _popen(command: Command, streams: tuple[int, int, int]) -> subprocess.Popen[
         env={**command.environment, procfs.MARKER.encode(): command.marker.encode()},
         cwd=command.directory,
         start_new_session=True,
+        # Without this the size of the terminal would change and nobody be told.
+        preexec_fn=_take_terminal if command.tty else None,
         user=who.uid if who.switch else None,
         group=who.gid if who.switch else None,
         extra_groups=who.groups if who.switch else None,
     )
+
+
+def _take_terminal() -> None:
+    """In the child, which leads a session: its standard input becomes its terminal."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
