@@ -36,6 +36,8 @@ class Runtime:
         calls: list[Call] = [
             status.Version,
             status.Status,
+            status.RuntimeConfig,
+            status.UpdateRuntimeConfig,
             sandboxes.RunPodSandbox,
             sandboxes.StopPodSandbox,
             sandboxes.RemovePodSandbox,

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The runtime about itself: Version and Status."""
+"""The runtime about itself: Version, Status and its configuration."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 
 from cri_conformance import __version__
 from cri_conformance.api import types
-from cri_conformance.reference import RUNTIME_NAME, handlers
+from cri_conformance.reference import RUNTIME_NAME, handlers, validate
 
 #: The only value with which a kubelet goes on; it says nothing about this runtime.
 KUBELET_API_VERSION = "0.1.0"
@@ -43,3 +44,21 @@ def Status(request: types.StatusRequest) -> types.StatusResponse:
     if request.verbose:
         response.info["info"] = json.dumps({"pid": os.getpid(), "isolation": None})
     return response
+
+
+def RuntimeConfig(_: types.RuntimeConfigRequest) -> types.RuntimeConfigResponse:
+    """Nothing that a client would have to match: this runtime manages no cgroups."""
+    return types.RuntimeConfigResponse()
+
+
+def UpdateRuntimeConfig(
+    request: types.UpdateRuntimeConfigRequest,
+) -> types.UpdateRuntimeConfigResponse:
+    """Looked at and let go: addresses here tell sandboxes apart and lead nowhere."""
+    for text in request.runtime_config.network_config.pod_cidr.split(","):
+        try:
+            # Host bits are let pass, as other runtimes do.
+            ipaddress.ip_network(text or "0.0.0.0/0", strict=False)
+        except ValueError:
+            validate.invalid(f"pod_cidr is no range of addresses: {text!r}")
+    return types.UpdateRuntimeConfigResponse()

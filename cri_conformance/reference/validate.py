@@ -64,6 +64,9 @@ def sandbox(config: types.PodSandboxConfig) -> None:
             invalid("a sandbox has no other container whose namespace it could share")
     if options.userns_options.mode not in (types.POD, types.NODE):
         invalid("a user namespace has the mode POD or NODE")
+    if options.userns_options.uids or options.userns_options.gids:
+        # To take them would be to run as the host's users, which is what they are to prevent.
+        raise StatusError("FAILED_PRECONDITION", "this runtime has no user namespaces")
     _profiles(security.seccomp, security.apparmor)
     _old_profile("seccomp_profile_path", security.seccomp_profile_path, _OLD_SECCOMP)
 
