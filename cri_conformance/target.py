@@ -91,6 +91,7 @@ class Target:
         try:
             yield runtime
         finally:
+            runtime.cancel_streams()
             runtime.close()
 
 

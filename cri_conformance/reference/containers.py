@@ -20,6 +20,7 @@ from pathlib import Path
 from cri_conformance.api import types
 from cri_conformance.api.status import StatusError
 from cri_conformance.reference import filters, identity, images, signals, validate
+from cri_conformance.reference.events import Events
 from cri_conformance.reference.logs import LogFile
 from cri_conformance.reference.processes import Command, Process, Processes
 from cri_conformance.reference.state import Container, Sandbox, Store, new_id
@@ -33,7 +34,10 @@ _START_ERROR = 128
 class Containers:
     """The calls about containers. All raise StatusError where they refuse."""
 
-    def __init__(self, store: Store, processes: Processes, directory: StateDirectory) -> None:
+    def __init__(
+        self, store: Store, processes: Processes, directory: StateDirectory, events: Events
+    ) -> None:
+        self._events = events
         self._store = store
         self._processes = processes
         self._directory = directory
@@ -66,8 +70,11 @@ class Containers:
                 self._store.release(_name(sandbox, config), container_id)
                 raise StatusError("INTERNAL", f"no directory for the container: {error}") from None
             container = self._new(container_id, sandbox, config, image, who)
-            sandbox.containers[container_id] = container
-            self._store.containers[container_id] = container
+            # Nobody who finds it can remove it before it is told that it was created.
+            with container.lock:
+                sandbox.containers[container_id] = container
+                self._store.containers[container_id] = container
+                self._tell(types.CONTAINER_CREATED_EVENT, container)
         return types.CreateContainerResponse(container_id=container_id)
 
     def _new(
@@ -147,6 +154,7 @@ class Containers:
             container.publish(
                 types.ContainerStatus(state=types.CONTAINER_RUNNING, started_at=started_at)
             )
+            self._tell(types.CONTAINER_STARTED_EVENT, container)
         return types.StartContainerResponse()
 
     def _start(self, container: Container) -> Process:
@@ -192,6 +200,7 @@ class Containers:
                 message=why,
             )
         )
+        self._tell(types.CONTAINER_STOPPED_EVENT, container)
         container.exited.set()
 
     def _on_exit(self, container: Container, process: Process, log: LogFile) -> None:
@@ -224,7 +233,11 @@ class Containers:
                     reason="Error" if process.code else "Completed",
                 )
             )
+            self._tell(types.CONTAINER_STOPPED_EVENT, container)
         container.exited.set()
+
+    def _tell(self, kind: types.ContainerEventType.ValueType, container: Container) -> None:
+        self._events.publish(kind, container.id, container.sandbox)
 
     def StopContainer(self, request: types.StopContainerRequest) -> types.StopContainerResponse:
         """Returns when the container is EXITED. Unknown, never started, exited: nothing to do.
@@ -275,7 +288,9 @@ class Containers:
             container.exited.wait()
         shutil.rmtree(self._directory.container(container.id), ignore_errors=True)
         self._store.containers.pop(container.id, None)
-        container.sandbox.containers.pop(container.id, None)
+        # Of several removals at the same time one takes it out, and tells so.
+        if container.sandbox.containers.pop(container.id, None):
+            self._tell(types.CONTAINER_DELETED_EVENT, container)
         self._store.release(_name(container.sandbox, container.config), container.id)
 
     def ContainerStatus(

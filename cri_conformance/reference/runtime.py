@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from google.protobuf.message import Message
 
 from cri_conformance.api.status import StatusError
-from cri_conformance.reference import images, status
+from cri_conformance.reference import images, parts, status
 from cri_conformance.reference.containers import Containers
+from cri_conformance.reference.events import Events
 from cri_conformance.reference.exec import Exec, WhenGone
 from cri_conformance.reference.processes import Processes
 from cri_conformance.reference.sandboxes import Sandboxes
@@ -21,6 +22,7 @@ _END_TAKES = 5.0
 
 # Any, as each call takes the request message of its own name.
 Call = Callable[[Any], Message]
+StreamingCall = Callable[[Any], Iterator[Message]]
 
 
 class Runtime:
@@ -30,9 +32,10 @@ class Runtime:
         store = Store()
         self._directory = directory
         self._processes = Processes()
-        self._containers = Containers(store, self._processes, directory)
+        self._events = Events(store.clock)
+        self._containers = Containers(store, self._processes, directory, self._events)
         self._exec = Exec(store, self._processes, self._containers)
-        sandboxes = Sandboxes(store, self._containers)
+        sandboxes = Sandboxes(store, self._containers, self._events)
         calls: list[Call] = [
             status.Version,
             status.Status,
@@ -68,8 +71,15 @@ class Runtime:
             return lambda request: self._exec.ExecSync(request, when_gone)
         return self._calls.get(rpc) or _unimplemented(rpc)
 
+    def stream(self, rpc: str, when_gone: WhenGone) -> StreamingCall:
+        """What answers a call with a stream; ``when_gone`` as in ``call``."""
+        if rpc == "GetContainerEvents":
+            return lambda request: self._events.GetContainerEvents(request, when_gone)
+        return lambda request: parts.stream(rpc, request, lambda twin: self.call(twin, when_gone))
+
     def kill(self) -> None:
         """Kill all processes; from now on none is started. Calls under way come to their end."""
+        self._events.close()
         self._processes.close()
         self._containers.wait_for_all(_END_TAKES)
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sandboxes: READY from the moment they are there, NOTREADY from their stop to their end.
 
+Its events are those of a container with its id, as a pause container would have them.
+
 A sandbox has no process. It holds a name, an address and containers. While it is being
 stopped it is still reported as READY, but takes nothing new in; it becomes NOTREADY when
 the last of its containers has exited, so that nobody ever sees a container running in a
@@ -15,13 +17,15 @@ import json
 from cri_conformance.api import types
 from cri_conformance.reference import filters, handlers, validate
 from cri_conformance.reference.containers import Containers
+from cri_conformance.reference.events import Events
 from cri_conformance.reference.state import Sandbox, Store, new_id
 
 
 class Sandboxes:
     """The five calls about sandboxes. All raise StatusError where they refuse."""
 
-    def __init__(self, store: Store, containers: Containers) -> None:
+    def __init__(self, store: Store, containers: Containers, events: Events) -> None:
+        self._events = events
         self._store = store
         self._containers = containers
 
@@ -33,7 +37,11 @@ class Sandboxes:
         validate.sandbox(request.config)
         sandbox_id = new_id()
         self._store.reserve(_name(request.config), sandbox_id)
-        self._store.sandboxes[sandbox_id] = self._new(sandbox_id, request)
+        sandbox = self._new(sandbox_id, request)
+        with sandbox.lock:
+            self._store.sandboxes[sandbox_id] = sandbox
+            for kind in (types.CONTAINER_CREATED_EVENT, types.CONTAINER_STARTED_EVENT):
+                self._events.publish(kind, sandbox_id, sandbox)
         return types.RunPodSandboxResponse(pod_sandbox_id=sandbox_id)
 
     def _new(self, sandbox_id: str, request: types.RunPodSandboxRequest) -> Sandbox:
@@ -84,6 +92,7 @@ class Sandboxes:
                 address = sandbox.address
                 sandbox.publish_stopped()
                 self._store.give_back_address(address)
+                self._events.publish(types.CONTAINER_STOPPED_EVENT, sandbox.id, sandbox)
 
     def RemovePodSandbox(
         self, request: types.RemovePodSandboxRequest
@@ -95,7 +104,8 @@ class Sandboxes:
             self._stop(sandbox)
             for container in list(sandbox.containers.values()):
                 self._containers.remove(container)
-            self._store.sandboxes.pop(sandbox_id, None)
+            if self._store.sandboxes.pop(sandbox_id, None):
+                self._events.publish(types.CONTAINER_DELETED_EVENT, sandbox_id, sandbox)
             self._store.release(_name(sandbox.config), sandbox_id)
         return types.RemovePodSandboxResponse()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import traceback
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import Message
@@ -20,14 +20,16 @@ from cri_conformance.reference.runtime import Runtime
 
 #: Largest request in bytes. Answers have no limit here: the client has one.
 LARGEST_MESSAGE = 16 * 1024 * 1024
-#: Calls at the same time. Each stop that waits for a grace period takes one of them.
-THREADS = 64
+#: Calls at the same time. Each stop that waits for a grace period takes one of them, and each
+#: open stream.
+THREADS = 128
 #: Seconds that calls under way get at the end, when all processes they could wait for are killed.
 GRACE = 2.0
 
-Proceed = Callable[[Message], Message]
-#: What all unary calls go through: (name of the call, request, context, proceed) -> response.
-Layer = Callable[[str, Message, grpc.ServicerContext, Proceed], Message]
+#: Gives the response, or for a streaming call an iterator of responses.
+Proceed = Callable[[Message], Any]
+#: What all calls go through: (name of the call, request, context, proceed) -> as proceed gives.
+Layer = Callable[[str, Message, grpc.ServicerContext, Proceed], Any]
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
@@ -62,44 +64,66 @@ class Server:
         return self._server.stop(GRACE).wait
 
     def _handler(self, rpc: Rpc) -> grpc.RpcMethodHandler[Any, Any]:
-        answer = self._plain(rpc.name) if self._layer is None else self._layered(rpc.name)
+        answer = self._plain(rpc) if self._layer is None else self._layered(rpc)
 
         def behaviour(request: Message, context: grpc.ServicerContext) -> Message:
             try:
-                return answer(request, context)
-            except StatusError as error:
-                context.abort(grpc.StatusCode[error.code], error.message)
-            except Exception as error:  # a mistake of ours: the client learns so
-                traceback.print_exc()
-                context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+                response: Message = answer(request, context)
+                return response
+            except Exception as error:
+                _fail(context, error)
 
-        make: Any = (
-            grpc.unary_stream_rpc_method_handler
-            if rpc.server_streaming
-            else grpc.unary_unary_rpc_method_handler
-        )
-        handler: grpc.RpcMethodHandler[Any, Any] = make(
-            behaviour, rpc.request.FromString, rpc.response.SerializeToString
-        )
+        def streamed(request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
+            try:
+                responses = answer(request, context)
+                # From now on nothing is missed: a client that waits for this can rely on it.
+                context.send_initial_metadata(())
+                yield from responses
+            except Exception as error:
+                _fail(context, error)
+
+        handler: grpc.RpcMethodHandler[Any, Any]
+        if rpc.server_streaming:
+            handler = grpc.unary_stream_rpc_method_handler(
+                streamed, rpc.request.FromString, rpc.response.SerializeToString
+            )
+        else:
+            handler = grpc.unary_unary_rpc_method_handler(
+                behaviour, rpc.request.FromString, rpc.response.SerializeToString
+            )
         return handler
 
-    def _plain(self, rpc: str) -> Callable[[Message, grpc.ServicerContext], Message]:
-        def answer(request: Message, context: grpc.ServicerContext) -> Message:
-            return self._runtime.call(rpc, context.add_callback)(request)
+    def _plain(self, rpc: Rpc) -> Callable[[Message, grpc.ServicerContext], Any]:
+        find = self._runtime.stream if rpc.server_streaming else self._runtime.call
+
+        def answer(request: Message, context: grpc.ServicerContext) -> Any:
+            return find(rpc.name, context.add_callback)(request)
 
         return answer
 
-    def _layered(self, rpc: str) -> Callable[[Message, grpc.ServicerContext], Message]:
+    def _layered(self, rpc: Rpc) -> Callable[[Message, grpc.ServicerContext], Any]:
         layer = self._layer
         assert layer is not None
+        plain = self._plain(rpc)
 
-        def answer(request: Message, context: grpc.ServicerContext) -> Message:
-            def proceed(changed: Message) -> Message:
-                return copy_of(self._runtime.call(rpc, context.add_callback)(changed))
+        def answer(request: Message, context: grpc.ServicerContext) -> Any:
+            def proceed(changed: Message) -> Any:
+                came = plain(changed, context)
+                return map(copy_of, came) if rpc.server_streaming else copy_of(came)
 
-            return layer(rpc, request, context, proceed)
+            return layer(rpc.name, request, context, proceed)
 
         return answer
+
+
+def _fail(context: grpc.ServicerContext, error: Exception) -> NoReturn:
+    if isinstance(error, StatusError):
+        context.abort(grpc.StatusCode[error.code], error.message)
+    elif not context.is_active():
+        raise error  # the client has gone, and with it whoever could be told
+    # A mistake of ours: the client learns so.
+    traceback.print_exception(error)
+    context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
 
 
 def copy_of(message: Message) -> Message:

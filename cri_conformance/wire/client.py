@@ -15,6 +15,7 @@ from cri_conformance.api.rpcs import RPCS
 from cri_conformance.wire.endpoint import Endpoint
 from cri_conformance.wire.history import History
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, RuntimeGone, Unknown
+from cri_conformance.wire.stream import Stream
 
 #: The kubelet takes 16 MiB, grpcio 4 by default. Ours is wider, so that a refusal is the runtime's:
 #: ExecSync may return 16 MB on each of two streams.
@@ -88,10 +89,7 @@ class Client:
 
         Never raises for what the runtime answers; raises RuntimeGone if it is no longer there.
         """
-        if self._gone:
-            raise RuntimeGone(self._gone)
-        if request is None:
-            request = request_of(rpc, **fields)
+        request = self._prepared(rpc, request, fields, streams=False)
         limit = self.timeout if deadline is None else deadline
         start = time.monotonic()
         outcome: Outcome
@@ -100,15 +98,46 @@ class Client:
             seconds = time.monotonic() - start
         except grpc.RpcError as error:
             seconds = time.monotonic() - start
-            outcome = _outcome_of(error, seconds, limit)
+            outcome = self.outcome_of(error, seconds, limit)
         self.history.add(rpc, request, outcome, start, seconds)
         if isinstance(outcome, Unknown) or (
             isinstance(outcome, Refused) and outcome.code == "UNAVAILABLE"
         ):
-            outcome = self._after_silence(rpc, outcome)
+            outcome = self.after_silence(rpc, outcome)
         return outcome
 
-    def _after_silence(self, rpc: str, outcome: Outcome) -> Outcome:
+    def stream(
+        self,
+        rpc: str,
+        request: Message | None = None,
+        /,
+        *,
+        deadline: float | None = None,
+        lazy: bool = False,
+        **fields: Any,
+    ) -> Stream:
+        """Open a stream of answers, which ends at its ``deadline`` at the latest (in seconds).
+
+        Returns at once: what the runtime says, be it UNIMPLEMENTED, comes with the first
+        message or the end. ``lazy``: messages are taken only when asked for.
+        """
+        request = self._prepared(rpc, request, fields, streams=True)
+        limit = self.timeout if deadline is None else deadline
+        incoming = self._stubs[rpc](request, timeout=limit, metadata=self.metadata)
+        return Stream(self, rpc, request, incoming, limit, lazy=lazy)
+
+    def _prepared(
+        self, rpc: str, request: Message | None, fields: dict[str, Any], *, streams: bool
+    ) -> Message:
+        if self._gone:
+            raise RuntimeGone(self._gone)
+        if request is None:
+            request = request_of(rpc, **fields)
+        if RPCS[rpc].server_streaming is not streams:
+            raise ValueError(f"{rpc} is {'no' if streams else 'a'} streaming call")
+        return request
+
+    def after_silence(self, rpc: str, outcome: Outcome) -> Outcome:
         """Tell an answer 'unavailable' and a slow call from a runtime that died."""
         if not self.alive():
             self._gone = (
@@ -144,6 +173,11 @@ class Client:
         except grpc.FutureTimeoutError:
             return False
         return True
+
+    @staticmethod
+    def outcome_of(error: grpc.RpcError, seconds: float, limit: float) -> Outcome:
+        """What came of a call that took ``seconds`` of the ``limit`` that it had."""
+        return _outcome_of(error, seconds, limit)
 
     def close(self) -> None:
         """Close the connection. Further calls raise ValueError, as grpcio has it."""

@@ -30,10 +30,44 @@ EARLIER = 40
 SHOWN = 120
 
 
+#: Messages of one stream that are kept: so many from its beginning, so many from its end.
+KEPT_FIRST, KEPT_LAST = 4, 16
+
+
+class StreamRecord:
+    """What a stream brought: the record of its opening, which grows with it, or of its end."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.outcome: Outcome | None = None
+        self._first: list[Message] = []
+        self._last: deque[Message] = deque(maxlen=KEPT_LAST)
+
+    def add(self, message: Message) -> None:
+        """Note one more message."""
+        self.count += 1
+        if len(self._first) < KEPT_FIRST:
+            self._first.append(message)
+        else:
+            self._last.append(message)
+
+    def ended(self, outcome: Outcome) -> StreamRecord:
+        """The record of its end, which holds no message."""
+        record = StreamRecord()
+        record.count, record.outcome = self.count, outcome
+        return record
+
+    def in_words(self) -> dict[str, Any]:
+        """How many messages came, and those that are kept, by their place."""
+        kept = [*enumerate(self._first), *enumerate(self._last, self.count - len(self._last))]
+        return {"messages": self.count, **{str(n): as_dict(message) for n, message in kept}}
+
+
 class Call(NamedTuple):
     """One call. ``at`` is seconds since the history began, ``seconds`` how long it took.
 
-    ``sizes`` has the fields of the response of which only the beginning is kept, with their bytes.
+    A stream makes two: its opening and its end. ``sizes`` has the fields of the response of
+    which only the beginning is kept, with their bytes.
     """
 
     number: int
@@ -41,7 +75,7 @@ class Call(NamedTuple):
     seconds: float
     rpc: str
     request: Message
-    outcome: Outcome
+    outcome: Outcome | StreamRecord
     thread: int
     sizes: Mapping[str, int] = MappingProxyType({})
 
@@ -86,7 +120,12 @@ class History:
         self._count = 0
 
     def add(
-        self, rpc: str, request: Message, outcome: Outcome, start: float, seconds: float
+        self,
+        rpc: str,
+        request: Message,
+        outcome: Outcome | StreamRecord,
+        start: float,
+        seconds: float,
     ) -> None:
         """Record one call; ``start`` on the clock of ``began``."""
         thread = threading.get_ident()
@@ -137,8 +176,13 @@ def _without_large_output(outcome: Ok) -> tuple[Ok, Mapping[str, int]]:
 
 
 def _in_words(call: Call, thread: int) -> CallRecord:
-    outcome = call.outcome
-    response = as_dict(outcome.response) if isinstance(outcome, Ok) else None
+    ending = call.outcome
+    if isinstance(ending, StreamRecord):
+        response: dict[str, Any] | None = ending.in_words()
+        code, said = ("OPENED", "") if ending.outcome is None else _in_code(ending.outcome)
+    else:
+        response = as_dict(ending.response) if isinstance(ending, Ok) else None
+        code, said = _in_code(ending)
     if response is not None:
         for name, size in call.sizes.items():
             response[name] = f"{response[name]}… ({size} bytes)"
@@ -148,18 +192,19 @@ def _in_words(call: Call, thread: int) -> CallRecord:
         thread=thread,
         rpc=call.rpc,
         request=as_dict(call.request),
-        outcome="OK"
-        if isinstance(outcome, Ok)
-        else outcome.code
-        if isinstance(outcome, Refused)
-        else "UNKNOWN-OUTCOME",
+        outcome=code,
         response=response,
-        message=""
-        if isinstance(outcome, Ok)
-        else outcome.message
-        if isinstance(outcome, Refused)
-        else outcome.why,
+        message=said,
     )
+
+
+def _in_code(outcome: Outcome) -> tuple[str, str]:
+    """An outcome's code, and what was said with it."""
+    if isinstance(outcome, Ok):
+        return "OK", ""
+    if isinstance(outcome, Refused):
+        return outcome.code, outcome.message
+    return "UNKNOWN-OUTCOME", outcome.why
 
 
 #: Longest string kept in a transcript's values; ids are shorter and stay whole.

@@ -23,6 +23,7 @@ from cri_conformance.build import messages
 from cri_conformance.wire.client import Client, request_of
 from cri_conformance.wire.identity import RUN_LABEL, Run
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, SetupFailed, answer
+from cri_conformance.wire.stream import Stream
 
 T = TypeVar("T")
 
@@ -86,6 +87,7 @@ class Runtime:
         self._sandboxes: dict[str, None] = {}
         self._containers: dict[str, None] = {}
         self._doubtful: set[str] = set()
+        self._streams: list[Stream] = []
         self._lock = threading.Lock()
 
     # -- calls ---------------------------------------------------------------------
@@ -119,6 +121,13 @@ class Runtime:
         elif rpc in ("RemovePodSandbox", "RemoveContainer") and isinstance(outcome, Ok):
             self._forget(rpc, request)
         return outcome
+
+    def stream(self, rpc: str, request: Message | None = None, /, **options: Any) -> Stream:
+        """A stream, as ``Client.stream``; it is cancelled when this scope ends."""
+        stream = self.client.stream(rpc, request, **options)
+        with self._lock:
+            self._streams.append(stream)
+        return stream
 
     def get(self, rpc: str, request: Message | None = None, /, **fields: Any) -> Any:
         """The response of a call that a test builds on. Raises SetupFailed if refused."""
@@ -280,6 +289,13 @@ class Runtime:
         """Ids of what this scope holds now, for ``close(keep=...)``."""
         with self._lock:
             return frozenset(self._sandboxes) | frozenset(self._containers)
+
+    def cancel_streams(self) -> None:
+        """Leave all streams of this scope that are still open."""
+        with self._lock:
+            streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.cancel()
 
     def close(self, keep: Collection[str] = ()) -> list[str]:
         """Remove what was made in this scope, but for ``keep``; what can't be, in words.
