@@ -29,10 +29,12 @@ from cri_conformance.wire.client import Client
 from cri_conformance.wire.history import as_dict
 from cri_conformance.wire.identity import Run
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, RuntimeGone, SetupFailed
-from cri_conformance.wire.runtime import Runtime, Workshop, ours, remove
+from cri_conformance.wire.runtime import Runtime, Workshop, ours, poll, remove
 
 #: Seconds within which an endpoint must take a connection, and then answer.
 CONNECT_WITHIN = 2.0
+#: Seconds within which the runtime knows an image that was loaded beside it.
+LOADED_WITHIN = 5.0
 
 
 class TargetError(Exception):
@@ -295,11 +297,14 @@ class Preparation:
             load.load(archive, command)
         except (image_builder.ImageError, load.LoadError) as error:
             raise TargetError(str(error)) from None
-        if not _has_image(client, name):
+        try:
+            # containerd's CRI learns of an import by an event, a moment later.
+            poll(lambda: _has_image(client, name), bool, LOADED_WITHIN, f"the image {name}")
+        except SetupFailed:
             raise TargetError(
                 f"'{command}' loaded no image that the runtime knows as {name}: does it load "
                 "into the runtime's own store (for containerd: namespace k8s.io)?"
-            )
+            ) from None
         return name
 
 
