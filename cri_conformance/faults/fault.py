@@ -10,7 +10,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-#: Passes a request on to the runtime; raises StatusError if that refuses.
+#: Passes a request on to the runtime; raises StatusError if that refuses. Of a streaming call it
+#: gives an iterator of responses, which raises what the runtime ends the stream with.
 Proceed = Callable[[Any], Any]
 #: Makes a further call of the runtime, past the fault; raises StatusError if that refuses.
 Upstream = Callable[[str, Message], Any]
@@ -29,7 +30,8 @@ class Call:
     ended: threading.Event = field(default_factory=threading.Event)
 
 
-#: Answers a call, or raises StatusError. One instance holds one session's state.
+#: Answers a call as ``Proceed`` does, or raises StatusError. One instance holds the state of one
+#: session.
 Middleware = Callable[[Call, Proceed], Any]
 
 

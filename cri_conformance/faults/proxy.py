@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A proxy in front of any CRI endpoint that breaks one promise, or the one that a call names.
 
-Calls that the fault does not look at pass as raw bytes, streams always. Deadlines,
+Calls that the fault does not look at pass as raw bytes. Deadlines,
 cancellation, metadata, error codes and details are passed on both ways.
 """
 
@@ -190,9 +190,12 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         path = details.method
         rpc = self._by_path.get(path)
+        under = self._middleware_for(rpc.name, details) if rpc is not None else None
         if rpc is not None and rpc.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._stream(path))
-        if rpc is not None and (under := self._middleware_for(rpc.name, details)):
+            return grpc.unary_stream_rpc_method_handler(
+                self._faulty_stream(rpc, under) if under else self._stream(path)
+            )
+        if rpc is not None and under:
             return grpc.unary_unary_rpc_method_handler(self._faulty(rpc, under))
         return grpc.unary_unary_rpc_method_handler(self._plain(path))
 
@@ -212,13 +215,51 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         stub = self._channel.unary_stream(path, None, None)
 
         def answer(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-            stream: Any = stub(request, timeout=_left(context), metadata=_metadata(context))
-            context.add_callback(stream.cancel)
             try:
-                yield from stream
-                context.set_trailing_metadata(tuple(stream.trailing_metadata() or ()))
+                yield from self._stream_on(stub, request, context)
             except grpc.RpcError as error:
                 _abort(context, error)
+
+        return answer
+
+    @staticmethod
+    def _stream_on(stub: Any, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        stream: Any = stub(request, timeout=_left(context), metadata=_metadata(context))
+        # Without effect once it has ended.
+        if not context.add_callback(stream.cancel):
+            stream.cancel()
+
+        def messages() -> Iterator[bytes]:
+            yield from stream
+            context.set_trailing_metadata(tuple(stream.trailing_metadata() or ()))
+
+        return messages()
+
+    def _faulty_stream(
+        self, rpc: Rpc, middleware: Middleware
+    ) -> Callable[[bytes, grpc.ServicerContext], Iterator[bytes]]:
+        stub = self._channel.unary_stream(rpc.path, None, None)
+
+        def answer(raw: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            ended = threading.Event()
+            context.add_callback(ended.set)
+            came: dict[int, grpc.RpcError] = {}
+
+            def proceed(request: Message) -> Iterator[Message]:
+                # Opened now, not at the first message: what happens from now on is wanted.
+                stream = self._stream_on(stub, request.SerializeToString(), context)
+                return _messages(rpc, stream, came)
+
+            try:
+                call = Call(rpc.name, rpc.request.FromString(raw), self._upstream, ended)
+                for message in middleware(call, proceed):
+                    yield message.SerializeToString()
+            except DecodeError:
+                context.abort(grpc.StatusCode.INTERNAL, f"{rpc.name}: not a message of the CRI")
+            except StatusError as status:
+                if id(status) in came:
+                    _abort(context, came[id(status)])
+                context.abort(grpc.StatusCode[status.code], status.message)
 
         return answer
 
@@ -277,6 +318,19 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         except grpc.RpcError as error:
             raise _as_status(error) from error
         return rpc.response.FromString(data)
+
+
+def _messages(
+    rpc: Rpc, stream: Iterator[bytes], came: dict[int, grpc.RpcError]
+) -> Iterator[Message]:
+    """A stream's messages; its error as a StatusError, under whose id it is kept as it came."""
+    try:
+        for data in stream:
+            yield rpc.response.FromString(data)
+    except grpc.RpcError as error:
+        status = _as_status(error)
+        came[id(status)] = error
+        raise status from error
 
 
 #: The middleware that a call is under, by its name and metadata; None if it just passes.

@@ -22,7 +22,7 @@ from cri_conformance.api.status import StatusError
 from cri_conformance.faults import proxy
 from cri_conformance.faults.fault import fault
 from cri_conformance.faults.layer import METADATA_KEY
-from cri_conformance.faults.operators import second_call_fails
+from cri_conformance.faults.operators import drop_messages, second_call_fails
 
 from .upstream import Upstream
 
@@ -172,6 +172,27 @@ def test_error_details_pass_whole(call: Callable[..., Any]) -> None:
     assert ("grpc-status-details-bin", b"\x08\x09") in caught.value.trailing_metadata()
 
 
+def test_a_fault_of_a_stream_changes_its_messages_and_keeps_its_error(
+    server: Server, tmp_path: Path
+) -> None:
+    seeded = fault("X.y", drop_messages("GetContainerEvents", "a", lambda e: e.container_id == "a"))
+    rpc = RPCS["GetContainerEvents"]
+    with proxy.running(server.address, seeded, f"unix://{tmp_path}/p.sock") as address:
+        channel = grpc.insecure_channel(address.replace("unix://", "unix:"))
+        stub: Any = channel.unary_stream(
+            rpc.path, rpc.request.SerializeToString, rpc.response.FromString
+        )
+        stream = stub(types.GetEventsRequest())
+        assert next(stream).container_id == "b"
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stream)
+        assert (caught.value.code().name, caught.value.details()) == (
+            "RESOURCE_EXHAUSTED",
+            "enough",
+        )
+        channel.close()
+
+
 def test_a_stream_passes_with_its_error(call: Callable[..., Any]) -> None:
     stream = call("GetContainerEvents")
     assert [next(stream).container_id, next(stream).container_id] == ["a", "b"]
@@ -242,7 +263,7 @@ _SERVE = """
 import sys
 from cri_conformance.faults import proxy
 from cri_conformance.faults.fault import fault
-from cri_conformance.faults.operators import second_call_fails
+from cri_conformance.faults.operators import drop_messages, second_call_fails
 found = fault("RuntimeService.StopContainer.idempotent", second_call_fails("StopContainer"))
 proxy.faults = lambda: {found.id: found}
 sys.exit(proxy.serve(*sys.argv[1:]))

@@ -25,7 +25,17 @@ from cri_conformance.faults.operators.responses import alter, edit
 from cri_conformance.faults.paths import Path, Place
 
 #: The list in the answer of each list call.
-LISTS = {"ListPodSandbox": "items", "ListContainers": "containers", "ListImages": "images"}
+LISTS = {
+    "ListPodSandbox": "items",
+    "ListContainers": "containers",
+    "ListImages": "images",
+    "StreamPodSandboxes": "pod_sandboxes",
+    "StreamContainers": "containers",
+    "StreamContainerStats": "container_stats",
+    "StreamPodSandboxStats": "pod_sandbox_stats",
+    "StreamPodSandboxMetrics": "pod_sandbox_metrics",
+    "StreamImages": "images",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,16 +33,25 @@ def edit(
     *,
     when: When = always,
 ) -> Operator:
-    """Breaks any promise on an answer: ``work`` changes the response in place."""
+    """Breaks any promise on an answer: ``work`` changes the response in place.
+
+    Of a streaming call it changes each message.
+    """
+
+    def changed(response: Any, call: Call, memory: Memory) -> Any:
+        response = copy_of(response)
+        work(response, call, memory)
+        return response
 
     def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
         # Asked first: what it looks up upstream should be as the client found it.
         strikes = when(call, memory)
         response = proceed(call.request)
-        if strikes:
-            response = copy_of(response)
-            work(response, call, memory)
-        return response
+        if not strikes:
+            return response
+        if RPCS[rpc].server_streaming:
+            return (changed(message, call, memory) for message in response)
+        return changed(response, call, memory)
 
     return operator(name, rpc, says, step)
 
