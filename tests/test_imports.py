@@ -21,8 +21,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": {"api", "contract"},
     "build": {"api"},
     "wire": {"api", "build"},
+    "streaming": {"api"},
     "expect": {"api", "contract", "wire", "model", "build"},
-    "reference": {"api", "faults"},  # faults only when asked for, as a layer
+    "reference": {"api", "faults", "streaming"},  # faults only when asked for, as a layer
     "report": {"contract", "api.descriptors", "wire.history"},
     "plugin": {"session", "fixtures"},
 }
@@ -39,6 +40,7 @@ WITHOUT = {
     "report": {"grpc", "hypothesis"},
     "reference": {"hypothesis", "pytest", "jinja2"},
     "wire": {"hypothesis", "pytest", "jinja2"},
+    "streaming": {"grpc", "hypothesis", "pytest", "jinja2"},
 }
 
 
@@ -73,7 +75,7 @@ def test_imports_go_one_way() -> None:
 
 def test_a_pytest_run_without_an_endpoint_loads_next_to_nothing() -> None:
     """The plugin is imported in every pytest run of its users."""
-    heavy = ("grpc", "google.protobuf", "hypothesis", "jinja2")
+    heavy = ("grpc", "google.protobuf", "hypothesis", "jinja2", "websockets")
     code = f"import sys, {OURS}.plugin; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
