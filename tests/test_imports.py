@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": set(),
     "model": {"api", "contract"},
     "build": {"api"},
+    "registry": set(),
     "wire": {"api", "build"},
     "streaming": {"api"},
     "expect": {"api", "contract", "wire", "model", "build"},
@@ -37,6 +38,7 @@ NEVER = {
 WITHOUT = {
     "contract": {"grpc", "hypothesis", "jinja2"},
     "model": {"grpc", "hypothesis", "jinja2"},
+    "registry": {"grpc", "hypothesis", "jinja2", "google"},
     "report": {"grpc", "hypothesis"},
     "reference": {"hypothesis", "pytest", "jinja2"},
     "wire": {"hypothesis", "pytest", "jinja2"},
