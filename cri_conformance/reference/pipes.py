@@ -82,7 +82,7 @@ class Tap:
     def _make_room(self) -> None:
         with self._changed:
             was_full, self._size = self.full, sum(map(len, self._waiting))
-        if was_full:
+        if was_full and not self.full:
             self._on_room()
 
 
@@ -113,9 +113,10 @@ class Reader:
         self._taps.append(tap)
 
     def remove(self, tap: Tap) -> None:
-        """Forget a client."""
+        """Forget a client; without effect when the output has ended before."""
         if tap in self._taps:
             self._taps.remove(tap)
+            tap.drop()
             self._resume()
 
     def let_go(self) -> None:

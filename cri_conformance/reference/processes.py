@@ -70,6 +70,8 @@ class Process:
         self._popen = popen
         self._readers = readers
         self._loop = loop
+        self._closed = False
+        self._at_end: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
     def signal(self, number: int) -> None:
@@ -98,27 +100,36 @@ class Process:
         for reader in self._readers:
             reader.drain()
             reader.close()
+        self._closed = True
+        for function in self._at_end:
+            function()
 
-    def attach(self, taps: tuple[Tap | None, Tap | None]) -> None:
+    def attach(self, taps: tuple[Tap | None, Tap | None], at_end: Callable[[], None]) -> None:
         """Give a client what comes from now on, of the outputs for which there is a tap.
 
-        All at one moment. A terminal has one output: the first. Never from the loop.
+        All at one moment. A terminal has one output, the first. ``at_end`` is called by the
+        loop when the output is closed, at once if it is. Never from the loop.
         """
 
         def add() -> None:
             for reader, tap in zip(self._readers, taps, strict=False):
                 if tap:
                     reader.add(tap)
+            self._at_end.append(at_end)
+            if self._closed:
+                at_end()
 
         self._loop.call(add)
 
-    def detach(self, taps: tuple[Tap | None, Tap | None]) -> None:
-        """The client is gone. Never from the loop."""
+    def detach(self, taps: tuple[Tap | None, Tap | None], at_end: Callable[[], None]) -> None:
+        """The client has gone. What was not taken is dropped while output goes on. Never from
+        the loop."""
 
         def remove() -> None:
             for reader, tap in zip(self._readers, taps, strict=False):
                 if tap:
                     reader.remove(tap)
+            self._at_end.remove(at_end)
 
         self._loop.call(remove)
 

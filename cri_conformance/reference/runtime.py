@@ -15,8 +15,10 @@ from cri_conformance.reference.events import Events
 from cri_conformance.reference.exec import Exec, WhenGone
 from cri_conformance.reference.processes import Processes
 from cri_conformance.reference.sandboxes import Sandboxes
+from cri_conformance.reference.sessions import Sessions
 from cri_conformance.reference.state import Store
 from cri_conformance.reference.sweep import StateDirectory
+from cri_conformance.streaming.server import Server
 
 _END_TAKES = 5.0
 
@@ -36,6 +38,8 @@ class Runtime:
         self._containers = Containers(store, self._processes, directory, self._events)
         self._exec = Exec(store, self._processes, self._containers)
         sandboxes = Sandboxes(store, self._containers, self._events)
+        self._streaming = Server()
+        sessions = Sessions(store, self._processes, self._containers, self._streaming.offer)
         calls: list[Call] = [
             status.Version,
             status.Status,
@@ -52,14 +56,17 @@ class Runtime:
             self._containers.RemoveContainer,
             self._containers.ContainerStatus,
             self._containers.ListContainers,
+            sessions.Exec,
+            sessions.Attach,
             images.ListImages,
             images.ImageStatus,
         ]
         self._calls = {call.__name__: call for call in calls}
 
     def start(self) -> None:
-        """Begin to watch processes."""
+        """Begin to watch processes, and to take streaming clients."""
         self._processes.start()
+        self._streaming.start()
 
     def call(self, rpc: str, when_gone: WhenGone) -> Call:
         """What answers a call; ``when_gone`` takes a function for when the client is gone.
@@ -85,6 +92,7 @@ class Runtime:
 
     def close(self) -> None:
         """Remove all files but the containers' logs. After ``kill``, and when no call is left."""
+        self._streaming.close()
         self._processes.loop.stop()
         self._directory.remove()
 

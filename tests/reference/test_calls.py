@@ -17,7 +17,7 @@ OFFERED = {
     *("Version", "Status", "ListImages", "ImageStatus", "ExecSync"),
     *("RunPodSandbox", "StopPodSandbox", "RemovePodSandbox", "PodSandboxStatus", "ListPodSandbox"),
     *("CreateContainer", "StartContainer", "StopContainer", "RemoveContainer"),
-    *("ContainerStatus", "ListContainers", "GetContainerEvents"),
+    *("ContainerStatus", "ListContainers", "GetContainerEvents", "Exec", "Attach"),
 }
 OFFERED |= {streamed for streamed, (twin, *_) in parts.TWINS.items() if twin in OFFERED}
 
