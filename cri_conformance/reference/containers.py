@@ -170,6 +170,7 @@ class Containers:
         except BaseException:
             log.close()
             raise
+        container.log = log
         self._directory.note_process(container.id, process.pid, process.start)
         return process
 
@@ -238,6 +239,32 @@ class Containers:
 
     def _tell(self, kind: types.ContainerEventType.ValueType, container: Container) -> None:
         self._events.publish(kind, container.id, container.sandbox)
+
+    def ReopenContainerLog(
+        self, request: types.ReopenContainerLogRequest
+    ) -> types.ReopenContainerLogResponse:
+        """Only while it runs (FAILED_PRECONDITION): whoever has ended writes no more."""
+        container = self._container(request.container_id)
+        # With the lock it can't end meanwhile, so no file is made for one that has.
+        with container.lock:
+            if container.log is None or not container.running or container.ending:
+                raise StatusError("FAILED_PRECONDITION", f"container {container.id} does not run")
+            if failure := self._reopen(container.log):
+                raise StatusError("FAILED_PRECONDITION", f"can't open the log anew: {failure}")
+        return types.ReopenContainerLogResponse()
+
+    def _reopen(self, log: LogFile) -> str:
+        """Have the loop do it, which writes the log; what went wrong, or ""."""
+        failures = []
+
+        def reopen() -> None:
+            try:
+                log.reopen()
+            except OSError as error:
+                failures.append(str(error))
+
+        self._processes.loop.call(reopen)
+        return "".join(failures)
 
     def StopContainer(self, request: types.StopContainerRequest) -> types.StopContainerResponse:
         """Returns when the container is EXITED. Unknown, never started, exited: nothing to do.

@@ -29,12 +29,9 @@ class LogFile:
 
     def __init__(self, path: str) -> None:
         """Without a path (``""``) output goes nowhere. Raises OSError if it can't be opened."""
-        self._fd = -1
+        self._path = path
         self._rest = {"stdout": b"", "stderr": b""}
-        if path:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            self._fd = os.open(path, flags, 0o640)
+        self._fd = _open(path) if path else -1
 
     def stdout(self, data: bytes) -> None:
         """Take bytes from the standard output."""
@@ -43,6 +40,18 @@ class LogFile:
     def stderr(self, data: bytes) -> None:
         """Take bytes from the standard error."""
         self._take("stderr", data)
+
+    def reopen(self) -> None:
+        """Go on in the file that is at the path now, or in a new one if there is none.
+
+        What is not yet a record comes into that one. Raises OSError, and goes on in the old
+        file then, if it can't be opened; also if this log is closed or has no path.
+        """
+        if self._fd < 0:
+            raise FileNotFoundError("there is no log open")
+        opened = _open(self._path)
+        os.close(self._fd)
+        self._fd = opened
 
     def close(self) -> None:
         """Write what is left of unfinished lines. Harmless when repeated."""
@@ -73,6 +82,11 @@ class LogFile:
                 records = records[os.write(self._fd, records) :]
         except OSError:
             pass  # a full disk costs the log, never the container
+
+
+def _open(path: str) -> int:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
 
 def _cut(line: bytes) -> tuple[list[bytes], bytes]:

@@ -52,6 +52,7 @@ class Runtime:
             sandboxes.ListPodSandbox,
             self._containers.CreateContainer,
             self._containers.StartContainer,
+            self._containers.ReopenContainerLog,
             self._containers.StopContainer,
             self._containers.RemoveContainer,
             self._containers.ContainerStatus,

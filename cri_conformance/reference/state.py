@@ -23,6 +23,7 @@ from cri_conformance.api import types
 from cri_conformance.api.status import StatusError
 from cri_conformance.reference.identity import Identity
 from cri_conformance.reference.images import BuiltIn
+from cri_conformance.reference.logs import LogFile
 from cri_conformance.reference.processes import Process
 
 #: Addresses for sandboxes: reserved for tests of network gear, so that no host has them.
@@ -62,6 +63,8 @@ class Container:
     lock: threading.Lock = field(default_factory=threading.Lock)
     #: There while RUNNING.
     process: Process | None = None
+    #: Where its output goes, from its start on. For the loop only.
+    log: LogFile | None = None
     #: The stop signal was sent; it is sent once.
     signalled: bool = False
     #: Its first process has ended: nothing new may be started in it.

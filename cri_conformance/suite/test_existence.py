@@ -22,6 +22,7 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "PodSandboxStatus": ("pod_sandbox_id", {}),
     "ContainerStatus": ("container_id", {}),
     "StartContainer": ("container_id", {}),
+    "ReopenContainerLog": ("container_id", {}),
     "ExecSync": ("container_id", {"cmd": ["true"], "timeout": 5}),
 }
 
@@ -35,6 +36,8 @@ _CLAUSES: dict[str, tuple[tuple[str, ...], str]] = {
     "ContainerStatus.not-found-code": (REMOVED + NEVER, "NOT_FOUND"),
     "StartContainer.absent-error": (REMOVED + NEVER, ""),
     "StartContainer.absent-code": (REMOVED + NEVER, "NOT_FOUND"),
+    "ReopenContainerLog.absent-error": (REMOVED + NEVER, ""),
+    "ReopenContainerLog.absent-code": (REMOVED + NEVER, "NOT_FOUND"),
     "ExecSync.absent-error": (REMOVED + NEVER, ""),
     "ExecSync.absent-code": (REMOVED + NEVER, "NOT_FOUND"),
 }

@@ -39,6 +39,7 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "StopContainer": ("container_id", {"timeout": 2}),
     "RemoveContainer": ("container_id", {}),
     "ContainerStatus": ("container_id", {}),
+    "ReopenContainerLog": ("container_id", {}),
     "ExecSync": ("container_id", {"cmd": ["true"], "timeout": 5}),
 }
 
@@ -183,7 +184,7 @@ def test_empty_id_starts_nothing(runtime: Runtime, judge: Judge, shared_sandbox:
     judge.equal(clause_id, after, before, "a container", about=[container.id])
 
 
-@_params("empty-id", ("PodSandboxStatus", "ContainerStatus", "ExecSync"))
+@_params("empty-id", ("PodSandboxStatus", "ContainerStatus", "ExecSync", "ReopenContainerLog"))
 def test_empty_id_is_refused(
     runtime: Runtime, judge: Judge, shared_sandbox: Sandbox, rpc: str
 ) -> None:

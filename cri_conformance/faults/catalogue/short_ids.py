@@ -54,6 +54,12 @@ FAULTS = [
     ),
     *(
         fault(f"RuntimeService.{rpc}.empty-id", answer_ok(rpc, when.empty_id))
-        for rpc in ("PodSandboxStatus", "ContainerStatus", "StartContainer", "ExecSync")
+        for rpc in (
+            "PodSandboxStatus",
+            "ContainerStatus",
+            "StartContainer",
+            "ExecSync",
+            "ReopenContainerLog",
+        )
     ),
 ]
