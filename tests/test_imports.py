@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "contract": {"api"},
     "api": set(),
     "model": {"api", "contract"},
-    "build": {"api"},
+    "build": {"api", "registry"},
     "registry": set(),
     "wire": {"api", "build"},
     "streaming": {"api"},

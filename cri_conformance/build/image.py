@@ -9,18 +9,17 @@ of it. With the nonce the id is one run's alone.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
 import shutil
 import struct
 import subprocess
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from cri_conformance.registry import archive, oci
 
 #: Repository of the images that runs make for themselves.
 REPOSITORY = "localhost/cri-conformance/shell"
@@ -30,10 +29,7 @@ NONCE_LABEL = "cri-conformance/nonce"
 BUSYBOX_VARIABLE = "CRI_CONFORMANCE_BUSYBOX"
 
 _BUSYBOX_NAMES = ("busybox", "busybox.static", "busybox-static")
-_OCI = "application/vnd.oci.image"
-#: No clock in an image: equal input gives equal bytes.
-_MADE_AT, _MADE_AT_TEXT = 1577836800, "2020-01-01T00:00:00Z"
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 #: Users and groups that tests may name; ``nobody`` is in a second group.
 PASSWD = """\
@@ -86,55 +82,40 @@ def build_archive(
     path: Path, reference: str, nonce: str, entrypoint: Sequence[str] = ()
 ) -> ImageInfo:
     """Write an OCI archive whose one image is named ``reference``. Raises ImageError."""
-    busybox = find_busybox()
+    shell = root()
+    settings: dict[str, Any] = {"Env": [PATH], "Labels": {NONCE_LABEL: nonce}}
+    settings |= {"Entrypoint": list(entrypoint)} if entrypoint else {"Cmd": ["/bin/sh"]}
+    built = oci.image([shell.layer], settings, architecture=shell.architecture)
     try:
-        binary = busybox.read_bytes()
-        architecture = _architecture(binary)
-        layer = _layer(binary, _applets(busybox))
-        # Left uncompressed: it is read once from a local file, and zlib's output differs
-        # from version to version.
-        layer_descriptor = _descriptor("layer.v1.tar", layer)
-        settings: dict[str, Any] = {"Env": [_PATH], "Labels": {NONCE_LABEL: nonce}}
-        settings |= {"Entrypoint": list(entrypoint)} if entrypoint else {"Cmd": ["/bin/sh"]}
-        config = _json(
-            {
-                "architecture": architecture,
-                "os": "linux",
-                "created": _MADE_AT_TEXT,
-                "config": settings,
-                "rootfs": {"type": "layers", "diff_ids": [layer_descriptor["digest"]]},
-                "history": [{"created": _MADE_AT_TEXT, "created_by": "cri-conformance image"}],
-            }
-        )
-        config_descriptor = _descriptor("config.v1+json", config)
-        manifest = _json(
-            {
-                "schemaVersion": 2,
-                "mediaType": f"{_OCI}.manifest.v1+json",
-                "config": config_descriptor,
-                "layers": [layer_descriptor],
-            }
-        )
-        named = {
-            **_descriptor("manifest.v1+json", manifest),
-            "platform": {"architecture": architecture, "os": "linux"},
-            # containerd reads the first, podman and skopeo the second.
-            "annotations": {
-                "io.containerd.image.name": reference,
-                "org.opencontainers.image.ref.name": reference,
-            },
-        }
-        index = {"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": [named]}
-        with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-            _file(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
-            _file(archive, "index.json", _json(index))
-            for blob in (manifest, config, layer):
-                _file(archive, f"blobs/sha256/{hashlib.sha256(blob).hexdigest()}", blob)
+        archive.write(path, reference, built)
     except OSError as error:
         raise ImageError(f"can't write the test image to {path}: {error}") from None
-    return ImageInfo(
-        reference, config_descriptor["digest"], named["digest"], architecture, len(layer)
-    )
+    size = len(shell.layer.blob.data)
+    return ImageInfo(reference, built.id, built.manifest.digest, shell.architecture, size)
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A root file system with a shell, as a layer that images of ours begin with."""
+
+    layer: oci.Layer
+    architecture: str
+
+
+def root() -> Root:
+    """Made of this host's static busybox. Raises ImageError."""
+    return _root(find_busybox())
+
+
+@cache
+def _root(busybox: Path) -> Root:
+    try:
+        binary = busybox.read_bytes()
+    except OSError as error:
+        raise ImageError(f"can't read {busybox}: {error.strerror}") from None
+    files = _files(binary, _applets(busybox))
+    # Left uncompressed: it is read from near by, and zlib's output differs from version to version.
+    return Root(oci.layer(files, compressed=False), _architecture(binary))
 
 
 def find_busybox() -> Path:
@@ -222,52 +203,13 @@ def _applets(busybox: Path) -> list[str]:
     return applets
 
 
-def _layer(busybox: bytes, applets: Sequence[str]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for entry, data in _entries(busybox, applets):
-            entry.mtime = _MADE_AT
-            tar.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def _entries(busybox: bytes, applets: Sequence[str]) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+def _files(busybox: bytes, applets: Sequence[str]) -> Iterator[oci.File]:
     for name in _FOLDERS:
-        folder = tarfile.TarInfo(name)
-        folder.type = tarfile.DIRTYPE
-        folder.mode = {"tmp": 0o1777, "root": 0o700}.get(name, 0o755)
-        yield folder, b""
-    for name, mode, data in (
-        ("bin/busybox", 0o755, busybox),
-        ("etc/group", 0o644, GROUP.encode()),
-        ("etc/passwd", 0o644, PASSWD.encode()),
-    ):
-        file = tarfile.TarInfo(name)
-        file.mode, file.size = mode, len(data)
-        yield file, data
-    for name, target in (*((f"bin/{applet}", "busybox") for applet in applets), _ENV):
-        link = tarfile.TarInfo(name)
-        link.type, link.mode, link.linkname = tarfile.SYMTYPE, 0o777, target
-        yield link, b""
-
-
-#: Scripts say #!/usr/bin/env.
-_ENV = ("usr/bin/env", "../../bin/env")
-
-
-def _file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mtime = len(data), _MADE_AT
-    tar.addfile(entry, io.BytesIO(data))
-
-
-def _descriptor(kind: str, data: bytes) -> dict[str, Any]:
-    return {
-        "mediaType": f"{_OCI}.{kind}",
-        "digest": f"sha256:{hashlib.sha256(data).hexdigest()}",
-        "size": len(data),
-    }
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+        yield oci.File(f"{name}/", mode={"tmp": 0o1777, "root": 0o700}.get(name, 0o755))
+    yield oci.File("bin/busybox", busybox, 0o755)
+    yield oci.File("etc/group", GROUP.encode())
+    yield oci.File("etc/passwd", PASSWD.encode())
+    for applet in applets:
+        yield oci.File(f"bin/{applet}", link="busybox")
+    # Scripts say #!/usr/bin/env.
+    yield oci.File("usr/bin/env", link="../../bin/env")

@@ -72,7 +72,10 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An entry of a layer; ``link`` makes it a symbolic link, no data and a final / a folder."""
+    """An entry of a layer: ``link`` makes it a symbolic link, a final / a folder.
+
+    A folder's mode should let it be entered.
+    """
 
     path: str
     data: bytes = b""
@@ -215,7 +218,7 @@ def _entry(file: File) -> tarfile.TarInfo:
     if file.link:
         entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, file.link, 0o777
     elif file.path.endswith("/"):
-        entry.type, entry.mode = tarfile.DIRTYPE, file.mode | 0o111
+        entry.type = tarfile.DIRTYPE
     else:
         entry.size = len(file.data)
     return entry
