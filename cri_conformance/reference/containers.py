@@ -19,8 +19,10 @@ from pathlib import Path
 
 from cri_conformance.api import types
 from cri_conformance.api.status import StatusError
-from cri_conformance.reference import filters, identity, images, signals, validate
+from cri_conformance.reference import filters, identity, signals, validate
 from cri_conformance.reference.events import Events
+from cri_conformance.reference.image import Image
+from cri_conformance.reference.images import Images
 from cri_conformance.reference.logs import LogFile
 from cri_conformance.reference.processes import Command, Process, Processes
 from cri_conformance.reference.state import Container, Sandbox, Store, new_id
@@ -35,9 +37,15 @@ class Containers:
     """The calls about containers. All raise StatusError where they refuse."""
 
     def __init__(
-        self, store: Store, processes: Processes, directory: StateDirectory, events: Events
+        self,
+        store: Store,
+        processes: Processes,
+        directory: StateDirectory,
+        events: Events,
+        images: Images,
     ) -> None:
         self._events = events
+        self._images = images
         self._store = store
         self._processes = processes
         self._directory = directory
@@ -55,14 +63,14 @@ class Containers:
         sandbox = self._store.sandbox(sandbox_id)
         config = types.ContainerConfig()
         config.CopyFrom(request.config)
-        image = images.get(config.image)
+        image = self._images.get(config.image)
         container_id = new_id()
         with sandbox.lock:
             if sandbox.stopping:
                 raise StatusError("FAILED_PRECONDITION", f"sandbox {sandbox_id} was stopped")
             siblings = {one.id: one.config for one in sandbox.containers.values()}
-            validate.container(config, sandbox.config, siblings)
-            who = identity.of(config.linux.security_context)
+            validate.container(config, sandbox.config, siblings, self._images.get)
+            who = identity.of(config.linux.security_context, image.user)
             self._store.reserve(_name(sandbox, config), container_id)
             try:
                 self._directory.make_container(container_id, who.uid, who.gid)
@@ -82,16 +90,17 @@ class Containers:
         container_id: str,
         sandbox: Sandbox,
         config: types.ContainerConfig,
-        image: images.BuiltIn,
+        image: Image,
         who: identity.Identity,
     ) -> Container:
+        digested = self._images.digested(image)
         status = types.ContainerStatus(
             id=container_id,
             metadata=config.metadata,
             state=types.CONTAINER_CREATED,
             created_at=self._store.clock.now(),
             image=config.image,
-            image_ref=image.digested,
+            image_ref=digested,
             image_id=image.id,
             labels=config.labels,
             annotations=config.annotations,
@@ -101,7 +110,7 @@ class Containers:
                     uid=who.uid, gid=who.gid, supplemental_groups=who.groups
                 )
             ),
-            stop_signal=config.stop_signal or types.SIGNAL_SIGTERM,
+            stop_signal=config.stop_signal or image.stop_signal or types.SIGNAL_SIGTERM,
         )
         if sandbox.config.log_directory and config.log_path:
             status.log_path = str(Path(sandbox.config.log_directory) / config.log_path)
@@ -112,7 +121,7 @@ class Containers:
             pod_sandbox_id=sandbox.id,
             metadata=config.metadata,
             image=config.image,
-            image_ref=image.digested,
+            image_ref=digested,
             image_id=image.id,
             state=types.CONTAINER_CREATED,
             created_at=status.created_at,
@@ -178,12 +187,15 @@ class Containers:
         """What its first process is; one of ExecSync is like it but for what it runs."""
         config = container.config
         environment = {b"PATH": os.environ.get("PATH", _DEFAULT_PATH).encode()}
+        environment.update(container.image.env)
         environment.update((variable.key.encode(), variable.value) for variable in config.envs)
         return Command(
             argv=container.image.argv(config.command, config.args),
             marker=container.id,
             environment=environment,
-            directory=config.working_dir or str(self._directory.work(container.id)),
+            directory=config.working_dir
+            or container.image.working_dir
+            or str(self._directory.work(container.id)),
             identity=container.identity,
             stdin=config.stdin,
             tty=config.tty,
@@ -283,7 +295,7 @@ class Containers:
             with container.lock:
                 if container.process and not container.signalled:
                     container.signalled = True
-                    container.process.signal(signals.number(container.config.stop_signal))
+                    container.process.signal(signals.number(container.status.stop_signal))
                 running = container.running
             if not running or container.exited.wait(grace):
                 return

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 from dataclasses import dataclass
@@ -29,13 +30,13 @@ class Identity:
         return own != (self.uid, self.gid, set(self.groups) - {self.gid})
 
 
-def of(security: types.LinuxContainerSecurityContext) -> Identity:
-    """The identity that a container asks for.
+def of(security: types.LinuxContainerSecurityContext, image_user: str = "") -> Identity:
+    """The identity that a container asks for, or else its image, as in ``user:group``.
 
     Raises StatusError: INVALID_ARGUMENT for what can't be, FAILED_PRECONDITION where only
     root could become that user.
     """
-    uid, gid, name = _user(security)
+    uid, gid, name = _user(_with_default(security, image_user))
     if uid == os.geteuid() and gid == os.getegid():
         groups = set(os.getgroups())
     else:
@@ -50,6 +51,31 @@ def of(security: types.LinuxContainerSecurityContext) -> Identity:
             f"this runtime does not run as root and can't start a process as {identity}",
         )
     return identity
+
+
+def _with_default(
+    security: types.LinuxContainerSecurityContext, image_user: str
+) -> types.LinuxContainerSecurityContext:
+    """What is asked for, and where that names no user the image's."""
+    user, _, group = image_user.partition(":")
+    if not user or security.HasField("run_as_user") or security.run_as_username:
+        return security
+    # A group without a user is refused, whatever the image says.
+    if security.HasField("run_as_group"):
+        return security
+    found = types.LinuxContainerSecurityContext()
+    found.CopyFrom(security)
+    if user.isdecimal():
+        found.run_as_user.value = int(user)
+    else:
+        found.run_as_username = user
+    if group:
+        try:
+            number = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+        except KeyError:
+            raise StatusError("INVALID_ARGUMENT", f"the image has no group {group!r}") from None
+        found.run_as_group.value = number
+    return found
 
 
 def _user(security: types.LinuxContainerSecurityContext) -> tuple[int, int, str]:

@@ -9,10 +9,11 @@ from typing import Any
 from google.protobuf.message import Message
 
 from cri_conformance.api.status import StatusError
-from cri_conformance.reference import images, parts, status
+from cri_conformance.reference import parts, status
 from cri_conformance.reference.containers import Containers
 from cri_conformance.reference.events import Events
 from cri_conformance.reference.exec import Exec, WhenGone
+from cri_conformance.reference.images import Images
 from cri_conformance.reference.processes import Processes
 from cri_conformance.reference.sandboxes import Sandboxes
 from cri_conformance.reference.sessions import Sessions
@@ -32,10 +33,11 @@ class Runtime:
 
     def __init__(self, directory: StateDirectory) -> None:
         store = Store()
+        images = Images(directory.images)
         self._directory = directory
         self._processes = Processes()
         self._events = Events(store.clock)
-        self._containers = Containers(store, self._processes, directory, self._events)
+        self._containers = Containers(store, self._processes, directory, self._events, images)
         self._exec = Exec(store, self._processes, self._containers)
         sandboxes = Sandboxes(store, self._containers, self._events)
         self._streaming = Server()
@@ -61,6 +63,9 @@ class Runtime:
             sessions.Attach,
             images.ListImages,
             images.ImageStatus,
+            images.PullImage,
+            images.RemoveImage,
+            images.ImageFsInfo,
         ]
         self._calls = {call.__name__: call for call in calls}
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from cri_conformance.api import types
 from cri_conformance.api.status import StatusError
 from cri_conformance.reference.identity import Identity
-from cri_conformance.reference.images import BuiltIn
+from cri_conformance.reference.image import Image
 from cri_conformance.reference.logs import LogFile
 from cri_conformance.reference.processes import Process
 
@@ -56,7 +56,7 @@ class Container:
     id: str
     sandbox: Sandbox
     config: types.ContainerConfig
-    image: BuiltIn
+    image: Image
     identity: Identity
     response: types.ContainerStatusResponse
     item: types.Container

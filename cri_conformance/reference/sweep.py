@@ -26,6 +26,7 @@ from cri_conformance.reference import procfs
 
 _PREFIX = "cri-reference"
 _CONTAINERS, _OWNER, _PID, _WORK, _SOCKET = "containers", "owner", "pid", "work", "cri.sock"
+_IMAGES = "images"
 _ROUNDS = 10
 
 
@@ -52,6 +53,11 @@ class StateDirectory:
         me = procfs.stat(os.getpid())
         owner = {"pid": os.getpid(), "start": me.start if me else 0, "socket": str(socket)}
         (self.path / _OWNER).write_text(json.dumps(owner), encoding="utf-8")
+
+    @property
+    def images(self) -> Path:
+        """Where the layers of pulled images go."""
+        return self.path / _IMAGES
 
     def container(self, container_id: str) -> Path:
         """The directory of one container."""
@@ -209,4 +215,5 @@ def _clear(path: Path) -> None:
         if modes.S_ISSOCK(socket.lstat().st_mode):
             socket.unlink()
     shutil.rmtree(path / _CONTAINERS, ignore_errors=True)
+    shutil.rmtree(path / _IMAGES, ignore_errors=True)
     (path / _OWNER).unlink(missing_ok=True)

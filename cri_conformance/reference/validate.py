@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import ipaddress
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from cri_conformance.api import types
 from cri_conformance.api.status import StatusError
-from cri_conformance.reference import identity, images
+from cri_conformance.reference import identity
+from cri_conformance.reference.image import Image
 
 _OLD_SECCOMP = ("", "runtime/default", "docker/default", "unconfined")
 _OLD_APPARMOR = ("", "runtime/default", "unconfined")
@@ -75,6 +76,7 @@ def container(
     config: types.ContainerConfig,
     sandbox_config: types.PodSandboxConfig,
     siblings: Mapping[str, types.ContainerConfig],
+    image_of: Callable[[types.ImageSpec], Image],
 ) -> None:
     """The config of CreateContainer; ``siblings`` are those of the sandbox, by container id.
 
@@ -93,7 +95,7 @@ def container(
     _host_path("working_dir", config.working_dir, may_be_empty=True)
     _log_path(config.log_path)
     for mount in config.mounts:
-        _mount(mount)
+        _mount(mount, image_of)
     for device in config.devices:
         _device(device)
     if config.CDI_devices:
@@ -145,7 +147,7 @@ def _port_mapping(mapping: types.PortMapping) -> None:
             invalid(f"host_ip is not an address: {mapping.host_ip!r}")
 
 
-def _mount(mount: types.Mount) -> None:
+def _mount(mount: types.Mount, image_of: Callable[[types.ImageSpec], Image]) -> None:
     _host_path("container_path", mount.container_path)
     _known(types.MountPropagation, mount.propagation)
     if mount.recursive_read_only and not mount.readonly:
@@ -159,10 +161,8 @@ def _mount(mount: types.Mount) -> None:
         return
     if mount.host_path:
         invalid(f"{mount.container_path}: host_path and image exclude each other")
-    images.get(mount.image)
-    # The root of every image is that of the host.
-    inside = posixpath.normpath(f"/{mount.image_sub_path}")
-    _existing(f"{mount.container_path}: image_sub_path", inside)
+    if not image_of(mount.image).has(mount.image_sub_path):
+        invalid(f"{mount.container_path}: the image has no {mount.image_sub_path!r}")
 
 
 def _device(device: types.Device) -> None:
