@@ -21,7 +21,7 @@ from cri_conformance.streaming.connection import Stream
 from cri_conformance.streaming.events import StreamingError
 from cri_conformance.streaming.status import Status
 from cri_conformance.streaming.transport import Stalled
-from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed
+from cri_conformance.wire.outcome import Ok, Outcome, Refused, SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 
 FLAGS = ("stdin", "stdout", "stderr", "tty")
@@ -238,3 +238,30 @@ def attached(runtime: Runtime, container: Container, stream: Stream | None, quie
         if word.encode() in came:
             return came
     raise SetupFailed("no output reached a client that attached")
+
+
+def refusal(runtime: Runtime, rpc: str, container_id: str, *cmd: str, **flags: Any) -> str:
+    """How a request fails, by the call or on opening its session; "" if it doesn't.
+
+    A session fails that does not open, or that ends without output and without success.
+    """
+    outcome = call(runtime, rpc, container_id, *cmd, **flags)
+    if isinstance(outcome, Refused):
+        served = outcome.code not in ("UNIMPLEMENTED", "UNAVAILABLE")
+        return f"the call answers {outcome}" if served else ""
+    if not isinstance(outcome, Ok):
+        return ""
+    try:
+        session = open_session(outcome.response.url, **flags)
+    except Stalled:
+        return ""
+    except StreamingError as error:
+        return f"the session does not open: {error}"
+    try:
+        came = to_the_end(session, quiet=5.0)
+    finally:
+        session.abort()
+    over = session.error.end != ""
+    if not over or came.stdout or came.stderr or (came.status and came.status.success):
+        return ""
+    return f"the session ends with {came.status or came.trouble}"
