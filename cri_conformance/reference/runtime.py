@@ -13,6 +13,7 @@ from cri_conformance.reference import parts, status
 from cri_conformance.reference.containers import Containers
 from cri_conformance.reference.events import Events
 from cri_conformance.reference.exec import Exec, WhenGone
+from cri_conformance.reference.forwarding import Forwarding
 from cri_conformance.reference.images import Images
 from cri_conformance.reference.processes import Processes
 from cri_conformance.reference.sandboxes import Sandboxes
@@ -61,6 +62,7 @@ class Runtime:
             self._containers.ListContainers,
             sessions.Exec,
             sessions.Attach,
+            Forwarding(store, self._streaming.offer).PortForward,
             images.ListImages,
             images.ImageStatus,
             images.PullImage,

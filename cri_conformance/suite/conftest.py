@@ -16,6 +16,7 @@ from cri_conformance.session import session_of
 from cri_conformance.settings import Settings
 from cri_conformance.suite.container_life import Endings, Life, endings, live
 from cri_conformance.suite.population import Population, settle
+from cri_conformance.suite.ports import Ports, in_container, in_this_process
 from cri_conformance.target import Target
 from cri_conformance.wire.host import Host
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
@@ -68,6 +69,17 @@ def population(shared_runtime: Runtime) -> Population:
 def idle(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Container:
     """One running container that does nothing, for tests that only run commands in it."""
     return shared_runtime.running(shared_sandbox)
+
+
+@pytest.fixture(scope="session")
+def ports(cri_target: Target, shared_runtime: Runtime) -> Iterator[Ports]:
+    """A sandbox of its own with ports."""
+    sandbox = shared_runtime.sandbox()
+    if cri_target.facts.isolates:
+        yield in_container(shared_runtime, sandbox)
+    else:
+        with in_this_process(sandbox) as made:
+            yield made
 
 
 @pytest.fixture(scope="session")
