@@ -377,6 +377,11 @@ def detect_minor(client: Client) -> tuple[Minor, str]:
             signs.append((Minor(1, 31), "Status.features"))
         if status.response.runtime_handlers:
             signs.append((Minor(1, 30), "Status.runtime_handlers"))
+    nothing = types.PodSandboxFilter(id=_NOBODY)
+    with client.stream("StreamPodSandboxes", filter=nothing) as stream:
+        stream.next(within=client.timeout)
+        if stream.messages or (stream.outcome and _implemented(stream.outcome)):
+            signs.append((Minor(1, 36), "StreamPodSandboxes"))
     for minor, rpc, fields in _SIGNALS:
         if _implemented(client.call(rpc, **fields)):
             signs.append((minor, rpc))

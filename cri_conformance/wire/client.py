@@ -37,6 +37,8 @@ _OPTIONS = [
     # Channels with equal arguments would share connections, also with a vendor's own.
     ("grpc.use_local_subchannel_pool", 1),
 ]
+#: Without it the window grows to some MiB by itself.
+_NARROW = [("grpc.http2.bdp_probe", 0)]
 _IMAGE_SERVICE = "ImageService"
 
 
@@ -51,16 +53,22 @@ class Client:
         timeout: float = 10.0,
         metadata: tuple[tuple[str, str], ...] = (),
         history: History | None = None,
+        narrow: bool = False,
     ) -> None:
-        """``timeout`` in seconds holds for each call that names no deadline of its own."""
+        """``timeout`` in seconds holds for each call that names no deadline of its own.
+
+        A ``narrow`` one lets no more than 64 KiB of a stream be on the way: what it does not
+        take is soon felt by the runtime.
+        """
         self.endpoint = endpoint
         self.timeout = timeout
         self.metadata = metadata
         self.history = history or History(time.monotonic())
-        self._channels = {"": grpc.insecure_channel(endpoint.target, options=_OPTIONS)}
+        options = [*_OPTIONS, *(_NARROW if narrow else [])]
+        self._channels = {"": grpc.insecure_channel(endpoint.target, options=options)}
         if image_endpoint and image_endpoint != endpoint:
             self._channels[_IMAGE_SERVICE] = grpc.insecure_channel(
-                image_endpoint.target, options=_OPTIONS
+                image_endpoint.target, options=options
             )
         self._gone = ""
         self._stubs = {rpc.name: self._stub(rpc.name) for rpc in RPCS.values()}
@@ -178,6 +186,22 @@ class Client:
     def outcome_of(error: grpc.RpcError, seconds: float, limit: float) -> Outcome:
         """What came of a call that took ``seconds`` of the ``limit`` that it had."""
         return _outcome_of(error, seconds, limit)
+
+    def another(self, *, narrow: bool = False) -> Client:
+        """A client with a connection of its own, to the same runtime and with the same history."""
+        return Client(
+            self.endpoint,
+            timeout=self.timeout,
+            metadata=self.metadata,
+            history=self.history,
+            narrow=narrow,
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connection. Further calls raise ValueError, as grpcio has it."""

@@ -247,9 +247,10 @@ def blocked_by_slow_reader(rpc: str, others: Iterable[str], room: int) -> Operat
 
 
 class _Queue:
-    """Messages on their way to one client."""
+    """Messages on their way to one client: those that wait, and the one being sent."""
 
     def __init__(self, source: Iterator[Any], ended: threading.Event) -> None:
+        self._unsent = 0
         self._changed = threading.Condition()
         self._waiting: collections.deque[Any] = collections.deque()
         self._over = self._gone = False
@@ -261,6 +262,7 @@ class _Queue:
             for message in source:
                 with self._changed:
                     self._waiting.append(message)
+                    self._unsent += 1
                     self._changed.notify_all()
         self._end(gone=False)
 
@@ -281,10 +283,12 @@ class _Queue:
                 if not self._waiting:
                     return
                 message = self._waiting.popleft()
-                self._changed.notify_all()
             yield message
+            with self._changed:
+                self._unsent -= 1
+                self._changed.notify_all()
 
     def await_room(self, room: int) -> None:
         """Wait until no more than ``room`` messages wait, or the client has gone."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._waiting) <= room or self._gone, LONGEST)
+            self._changed.wait_for(lambda: self._unsent <= room or self._gone, LONGEST)
