@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cri_conformance.api import types
 from cri_conformance.api.status import StatusError
-from cri_conformance.reference import filters, identity, signals, validate
+from cri_conformance.reference import filters, identity, resources, signals, validate
 from cri_conformance.reference.events import Events
 from cri_conformance.reference.image import Image
 from cri_conformance.reference.images import Images
@@ -70,6 +70,7 @@ class Containers:
                 raise StatusError("FAILED_PRECONDITION", f"sandbox {sandbox_id} was stopped")
             siblings = {one.id: one.config for one in sandbox.containers.values()}
             validate.container(config, sandbox.config, siblings, self._images.get)
+            resources.check(config.linux.resources)
             who = identity.of(config.linux.security_context, image.user)
             self._store.reserve(_name(sandbox, config), container_id)
             try:

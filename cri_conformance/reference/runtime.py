@@ -16,6 +16,7 @@ from cri_conformance.reference.exec import Exec, WhenGone
 from cri_conformance.reference.forwarding import Forwarding
 from cri_conformance.reference.images import Images
 from cri_conformance.reference.processes import Processes
+from cri_conformance.reference.resources import Resources
 from cri_conformance.reference.sandboxes import Sandboxes
 from cri_conformance.reference.sessions import Sessions
 from cri_conformance.reference.state import Store
@@ -43,6 +44,7 @@ class Runtime:
         sandboxes = Sandboxes(store, self._containers, self._events)
         self._streaming = Server()
         sessions = Sessions(store, self._processes, self._containers, self._streaming.offer)
+        resources = Resources(store)
         calls: list[Call] = [
             status.Version,
             status.Status,
@@ -63,6 +65,8 @@ class Runtime:
             sessions.Exec,
             sessions.Attach,
             Forwarding(store, self._streaming.offer).PortForward,
+            resources.UpdateContainerResources,
+            resources.UpdatePodSandboxResources,
             images.ListImages,
             images.ImageStatus,
             images.PullImage,

@@ -15,7 +15,7 @@ import ipaddress
 import json
 
 from cri_conformance.api import types
-from cri_conformance.reference import filters, handlers, validate
+from cri_conformance.reference import filters, handlers, resources, validate
 from cri_conformance.reference.containers import Containers
 from cri_conformance.reference.events import Events
 from cri_conformance.reference.state import Sandbox, Store, new_id
@@ -35,6 +35,8 @@ class Sandboxes:
             validate.invalid("there is no config, or no metadata in it")
         handlers.check(request.runtime_handler)
         validate.sandbox(request.config)
+        for part in (request.config.linux.overhead, request.config.linux.resources):
+            resources.check(part)
         sandbox_id = new_id()
         self._store.reserve(_name(request.config), sandbox_id)
         sandbox = self._new(sandbox_id, request)

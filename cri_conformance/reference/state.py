@@ -93,6 +93,13 @@ class Container:
         item.state = response.status.state
         self.response, self.item = response, item
 
+    def publish_resources(self, linux: types.LinuxContainerResources) -> None:
+        """Report these resources from now on. With the lock held."""
+        response = types.ContainerStatusResponse()
+        response.CopyFrom(self.response)
+        response.status.resources.linux.CopyFrom(linux)
+        self.response = response
+
 
 @dataclass(eq=False, slots=True)
 class Sandbox:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from cri_conformance.suite.population import Population, settle
 from cri_conformance.suite.ports import Ports, in_container, in_this_process
 from cri_conformance.target import Target
 from cri_conformance.wire.host import Host
-from cri_conformance.wire.runtime import Container, Runtime, Sandbox
+from cri_conformance.wire.runtime import Container, Runtime, Sandbox, poll
+
+#: Seconds in which a container's process must be in sight, if the host is.
+_SEEN_WITHIN = 3.0
 
 
 @pytest.fixture
@@ -107,7 +111,14 @@ def host(cri_target: Target, shared_runtime: Runtime, shared_sandbox: Sandbox) -
     )
     container = shared_runtime.container(shared_sandbox, config)
     shared_runtime.get("StartContainer", container_id=container.id)
-    visible = seen.processes(f"{name}={value}")
+    # StartContainer may answer a moment before the process has its own environment.
+    until = time.monotonic() + _SEEN_WITHIN
+    visible = poll(
+        lambda: seen.processes(f"{name}={value}"),
+        lambda found: bool(found) or time.monotonic() > until,
+        _SEEN_WITHIN + 5,
+        "a container's process on the host",
+    )
     shared_runtime.get("RemoveContainer", container_id=container.id)
     if not visible:
         raise NotExercised(Reason.NEEDS_HOST, "the containers' processes are not seen from here")

@@ -30,7 +30,13 @@ FAULTS = [
     ),
     *(
         one
-        for call in ("StartContainer", "ReopenContainerLog", "ExecSync")
+        for call in (
+            "StartContainer",
+            "ReopenContainerLog",
+            "ExecSync",
+            "UpdateContainerResources",
+            "UpdatePodSandboxResources",
+        )
         for one in (
             fault(f"RuntimeService.{call}.absent-error", swallow(call, [_ABSENT])),
             fault(f"RuntimeService.{call}.absent-code", change_code(call, "INTERNAL", _ABSENT)),
