@@ -18,7 +18,7 @@ from samples import Figure, Goal, duel, say
 
 from cri_conformance.api.rpcs import RPCS
 from cri_conformance.reference import process
-from cri_conformance.settings import DEFAULT_REPORT, DEFAULT_TIMEOUT, Settings
+from cri_conformance.settings import DEFAULT_REPORT, DEFAULT_TIMEOUT, LOOPBACK, Settings
 from cri_conformance.target import Preparation, Target, connect
 from cri_conformance.wire import endpoint
 from cri_conformance.wire.client import LARGEST_MESSAGE
@@ -53,6 +53,7 @@ def prepared(name: str, image: str = "", loader: str = "") -> Iterator[Target]:
         runtime_log=None,
         expectations=None,
         report=Path(DEFAULT_REPORT),
+        registry=(LOOPBACK, 0),
     )
     with Preparation(settings) as preparation:
         target = connect(settings, preparation.facts)

@@ -31,6 +31,11 @@ _OPTIONS = (
         "COMMAND",
         "how an image archive gets into the runtime, as in 'ctr -n k8s.io images import {}'",
     ),
+    (
+        "--cri-registry",
+        "HOST[:PORT]",
+        "where the suite's own registry of images listens (default: 127.0.0.1, any port)",
+    ),
     ("--cri-host-root", "PATH", "where the runtime's file system is seen from here"),
     ("--cri-runtime-log", "PATH", "the runtime's log; excerpts go into the report"),
     ("--cri-expectations", "FILE", "violations that are known: they run and show as known"),

@@ -143,6 +143,11 @@ def worker_of(config: pytest.Config) -> str:
     return str(getattr(config, "workerinput", {}).get("workerid", ""))
 
 
+def worker_number(config: pytest.Config) -> int:
+    """0 for the first xdist worker, and without xdist."""
+    return int(worker_of(config).removeprefix("gw") or 0)
+
+
 def has_cause(error: BaseException | None, *kinds: type[BaseException]) -> bool:
     """Whether an error is of one of these kinds, or a group that holds such a one."""
     return error is not None and any(isinstance(leaf, kinds) for leaf in _leaves(error))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from cri_conformance.wire import endpoint
 DEPTHS = ("gate", "nightly")
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_REPORT = "reports/latest"
+LOOPBACK = "127.0.0.1"
+_HOST = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]*")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Settings:
     runtime_log: Path | None
     expectations: Path | None
     report: Path
+    #: (host, port) on which the suite's own registry listens; port 0 is any.
+    registry: tuple[str, int]
 
     @property
     def nightly(self) -> bool:
@@ -55,6 +60,7 @@ class Settings:
             ("--cri-runtime-handler", self.handler),
             ("--cri-test-image", self.test_image),
             ("--cri-image-loader", self.image_loader),
+            ("--cri-registry", _shown(*self.registry)),
         ):
             if value:
                 found.append(f"{option}={value}")
@@ -111,7 +117,24 @@ def read(config: pytest.Config) -> Settings:
         runtime_log=path("--cri-runtime-log"),
         expectations=path("--cri-expectations"),
         report=path("--cri-report") or Path(DEFAULT_REPORT).absolute(),
+        registry=_registry(text("--cri-registry")),
     )
+
+
+def _registry(text: str) -> tuple[str, int]:
+    host, colon, port = (text or LOOPBACK).partition(":")
+    if not _HOST.fullmatch(host) or (colon and not (port.isdecimal() and 0 < int(port) < 2**16)):
+        raise pytest.UsageError(
+            f"--cri-registry is an address of this host that the runtime reaches, "
+            f"as in 10.0.0.5 or 10.0.0.5:5000, not {text!r}"
+        )
+    return host, int(port or 0)
+
+
+def _shown(host: str, port: int) -> str:
+    if (host, port) == (LOOPBACK, 0):
+        return ""
+    return f"{host}:{port}" if port else host
 
 
 def _number(text: str, default: float) -> float:

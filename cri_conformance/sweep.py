@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cri_conformance.api import types
-from cri_conformance.build.image import REPOSITORY, owner_in_tag
+from cri_conformance.build.image import is_ours, owner_in_name
 from cri_conformance.wire.client import Client
 from cri_conformance.wire.identity import OWNER_LABEL, RUN_LABEL, owner_alive
 from cri_conformance.wire.outcome import Ok, Refused
@@ -139,16 +139,14 @@ def _folders() -> Iterator[tuple[Path, str, str]]:
 
 
 def _judge_image(image: types.Image, dead: set[str], users: list[Any], found: Found) -> None:
-    tags = [tag for tag in image.repo_tags if tag.startswith(f"{REPOSITORY}:")]
-    runs = [owner_in_tag(tag.removeprefix(f"{REPOSITORY}:")) for tag in tags]
+    tags = [tag for tag in image.repo_tags if is_ours(tag)]
+    runs = [owner_in_name(tag) for tag in tags]
     gone = [not owner_alive(owner) if owner else nonce in dead for nonce, owner in runs]
     if not tags or not all(gone):
         return
     # Runtimes take all names of an image away with one of them.
     names = [*image.repo_tags, *image.repo_digests]
-    if foreign := [
-        name for name in names if not name.startswith((f"{REPOSITORY}:", f"{REPOSITORY}@"))
-    ]:
+    if foreign := [name for name in names if not is_ours(name)]:
         found.kept.append(f"kept image {tags[0]}: it is named {foreign[0]} too")
         return
     spoken = {image.id, *names}

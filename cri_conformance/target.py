@@ -28,7 +28,7 @@ from cri_conformance.wire import endpoint
 from cri_conformance.wire.client import Client
 from cri_conformance.wire.history import as_dict
 from cri_conformance.wire.identity import Run
-from cri_conformance.wire.outcome import Ok, Outcome, Refused, RuntimeGone, SetupFailed
+from cri_conformance.wire.outcome import Ok, Outcome, Refused, RuntimeGone, SetupFailed, answer
 from cri_conformance.wire.runtime import Runtime, Workshop, ours, poll, remove
 
 #: Seconds within which an endpoint must take a connection, and then answer.
@@ -62,6 +62,8 @@ class Facts:
     run_nonce: str
     run_owner: str
     log_root: str
+    #: The command that loads image archives; "" if none is known.
+    loader: str
     #: Whether containers have namespaces and cgroups of their own.
     isolates: bool
     #: Where the file system of the runtime's host is seen from here; "" if it can't be.
@@ -143,7 +145,7 @@ class Preparation:
         Scopes have done so already, unless a worker was killed or a call had no answer.
         """
         try:
-            return [
+            left = [
                 line
                 for lister, rpc in (
                     ("ListPodSandbox", "RemovePodSandbox"),
@@ -152,8 +154,17 @@ class Preparation:
                 for item in ours(self._client, self.run, lister)
                 if (line := remove(self._client, rpc, item.id))
             ]
+            for tag in self._image_tags():
+                _remove_image(self._client, tag)
+            return left
         except (RuntimeGone, SetupFailed) as error:
             return [f"could not look for what this run left: {error}"]
+
+    def _image_tags(self) -> list[str]:
+        """The names of this run's own images, one for each."""
+        listed = answer(self._client.call("ListImages"), "ListImages")
+        tags = [tag for image in listed.images for tag in image.repo_tags]
+        return [tag for tag in tags if image_builder.owner_in_name(tag)[0] == self.run.nonce]
 
     def _prepare(self) -> Facts:
         settings = self.settings
@@ -177,6 +188,7 @@ class Preparation:
         embedded = version.runtime_name == reference.RUNTIME_NAME
         minor, source = self._minor(client, embedded=embedded)
         log_root = self._log_root(at)
+        loader = settings.image_loader or load.default_loader(version.runtime_name, at.socket)
         return Facts(
             endpoint=at.text,
             image_endpoint=image_at.text if image_at else "",
@@ -186,7 +198,7 @@ class Preparation:
             minor=str(minor),
             minor_source=source,
             handler=settings.handler,
-            image=self._image(client, at, version.runtime_name),
+            image=self._image(client, loader, version.runtime_name),
             status=as_dict(
                 types.StatusResponse(
                     status=facts_status.status,
@@ -198,6 +210,7 @@ class Preparation:
             run_nonce=self.run.nonce,
             run_owner=self.run.owner,
             log_root=log_root,
+            loader=loader,
             isolates=not embedded,
             host_root=str(settings.host_root or "/" if at.local or settings.host_root else ""),
         )
@@ -271,7 +284,7 @@ class Preparation:
         inner.mkdir()
         return str(inner)
 
-    def _image(self, client: Client, at: endpoint.Endpoint, runtime_name: str) -> str:
+    def _image(self, client: Client, command: str, runtime_name: str) -> str:
         """The reference of an image with a shell that the runtime has."""
         given = self.settings.test_image
         if not given and runtime_name == reference.RUNTIME_NAME:
@@ -283,7 +296,6 @@ class Preparation:
                     "--cri-test-image to have one built"
                 )
             return given
-        command = self.settings.image_loader or load.default_loader(runtime_name, at.socket)
         if not command:
             raise TargetError(
                 f"no way to get a test image into {runtime_name}: give --cri-image-loader "

@@ -10,6 +10,7 @@ of it. With the nonce the id is one run's alone.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -23,6 +24,8 @@ from cri_conformance.registry import archive, oci
 
 #: Repository of the images that runs make for themselves.
 REPOSITORY = "localhost/cri-conformance/shell"
+#: Images of ours are named so; a registry of our own has any address.
+_OURS = re.compile(r"[^/@]+/cri-conformance/[a-z0-9-]+(?::(?P<tag>[^/@]+)|@sha256:[0-9a-f]+)")
 #: Label of every image built here: whose it is.
 NONCE_LABEL = "cri-conformance/nonce"
 #: Names another static busybox to build from.
@@ -72,9 +75,15 @@ def reference_for(nonce: str, owner: str) -> str:
     return f"{REPOSITORY}:{nonce}-{owner}"
 
 
-def owner_in_tag(tag: str) -> tuple[str, str]:
-    """(nonce, owner) as ``reference_for`` put them into a tag; owner is "" if it has none."""
-    nonce, _, owner = tag.partition("-")
+def is_ours(name: str) -> bool:
+    """Whether an image's name, by tag or by digest, is one that runs give, in whatever registry."""
+    return bool(_OURS.fullmatch(name))
+
+
+def owner_in_name(name: str) -> tuple[str, str]:
+    """(nonce, owner) that a run put into the tag; ("", "") for other names, owner may be ""."""
+    match = _OURS.fullmatch(name)
+    nonce, _, owner = ((match and match["tag"]) or "").partition("-")
     return nonce, owner
 
 

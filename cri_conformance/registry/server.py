@@ -14,6 +14,7 @@ import hmac
 import json
 import re
 import secrets
+import socket
 import ssl
 import threading
 from collections import defaultdict
@@ -29,6 +30,8 @@ from cri_conformance.registry.oci import Blob, Image
 PATIENCE = 30.0
 #: Bytes written at a time.
 CHUNK = 64 * 1024
+#: How a TLS client begins, and what it is told here.
+_TLS, _PLAIN = b"\x16", b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nplain HTTP here\n"
 #: How many exchanges are remembered.
 REMEMBERED = 10_000
 
@@ -249,6 +252,20 @@ class _Handler(BaseHTTPRequestHandler):
     # Every write is a packet of its own otherwise held back for an answer that does not come.
     disable_nagle_algorithm = True
     registry: Registry
+
+    def handle(self) -> None:
+        # A runtime that tries TLS first goes on without if the answer is plainly HTTP's.
+        if not isinstance(self.connection, ssl.SSLSocket) and self._hello() == _TLS:
+            self.wfile.write(_PLAIN)
+            return
+        super().handle()
+
+    def _hello(self) -> bytes:
+        try:
+            first: bytes = self.connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return b""
+        return first
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)

@@ -13,13 +13,17 @@ import pytest
 from cri_conformance import records
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
+from cri_conformance.records import worker_number
+from cri_conformance.registry.server import Registry
 from cri_conformance.session import session_of
 from cri_conformance.settings import Settings
 from cri_conformance.suite.container_life import Endings, Life, endings, live
+from cri_conformance.suite.images import Images
 from cri_conformance.suite.population import Population, settle
 from cri_conformance.suite.ports import Ports, in_container, in_this_process
 from cri_conformance.target import Target
 from cri_conformance.wire.host import Host
+from cri_conformance.wire.outcome import SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox, poll
 
 #: Seconds in which a container's process must be in sight, if the host is.
@@ -84,6 +88,23 @@ def ports(cri_target: Target, shared_runtime: Runtime) -> Iterator[Ports]:
     else:
         with in_this_process(sandbox) as made:
             yield made
+
+
+@pytest.fixture(scope="session")
+def images(
+    shared_runtime: Runtime, cri_target: Target, pytestconfig: pytest.Config
+) -> Iterator[Images]:
+    """Images made for the purpose, in the runtime as soon as they are asked for."""
+    host, port = cri_target.settings.registry
+    try:
+        # Each process of a run has a registry of its own.
+        registry = Registry(host, port and port + worker_number(pytestconfig))
+    except OSError as error:
+        raise SetupFailed(f"--cri-registry {host}:{port}: {error.strerror}") from None
+    made = Images(shared_runtime, registry, cri_target.facts.loader)
+    yield made
+    made.close()
+    registry.close()
 
 
 @pytest.fixture(scope="session")

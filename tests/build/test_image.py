@@ -110,9 +110,16 @@ def test_an_entrypoint_takes_the_place_of_the_command(tmp_path: Path) -> None:
 def test_a_tag_names_its_run() -> None:
     run = Run.new()
     reference = image.reference_for(run.nonce, run.owner)
-    nonce, owner = image.owner_in_tag(reference.rpartition(":")[2])
+    nonce, owner = image.owner_in_name(reference)
     assert (nonce, owner) == (run.nonce, run.owner)
     assert owner_alive(owner)
+    assert image.is_ours(reference)
+    assert image.owner_in_name("10.0.0.5:5000/cri-conformance/odd:n0nce-h.1.2") == (
+        "n0nce",
+        "h.1.2",
+    )
+    for foreign in ("docker.io/library/busybox:1", "x/y/cri-conformance/odd:n0nce-h.1.2", "odd:1"):
+        assert not image.is_ours(foreign)
     assert len(reference.rpartition(":")[2]) <= 128
 
 

@@ -51,6 +51,8 @@ WAITS = 0.5
         (["--cri-host-root=/none"], "--cri-host-root: there is no /none"),
         (["--cri-runtime-log=/none"], "--cri-runtime-log: there is no /none"),
         (["--cri-image-endpoint=http://x:1"], "not an endpoint"),
+        (["--cri-registry=http://x"], "--cri-registry is an address of this host"),
+        (["--cri-registry=10.0.0.5:99999"], "--cri-registry is an address of this host"),
     ],
     ids=lambda value: value[0][6:40] if isinstance(value, list) else "",
 )

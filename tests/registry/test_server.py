@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -123,6 +124,13 @@ def test_troubles(registry: Registry) -> None:
     assert len(under(troubles.huge(200_000))[2]) == 200_000
     registry.trouble("team/app", troubles.on("blobs", troubles.status(500), times=1))
     assert [get(registry, path)[0] for _ in range(2)] == [500, 200]
+
+
+def test_a_client_that_begins_with_tls_is_told_that_this_is_http(registry: Registry) -> None:
+    host, _, port = registry.address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(b"\x16\x03\x01\x00\x05hello")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
 
 
 def test_it_ends_with_exchanges_under_way() -> None:

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The image of a container: which one it is, by which name, and what remains when it is gone."""
+
+from __future__ import annotations
+
+import pytest
+
+from cri_conformance.api import types
+from cri_conformance.contract.verdict import Reason
+from cri_conformance.expect import Judge, clause
+from cri_conformance.suite.images import ODD_FILES, Images, spec
+from cri_conformance.wire.outcome import Ok
+from cri_conformance.wire.runtime import Container, Runtime, Sandbox
+
+
+@clause("ContainerConfig.image.used")
+def test_the_files_are_those_of_its_image(
+    runtime: Runtime,
+    shared_sandbox: Sandbox,
+    idle: Container,
+    images: Images,
+    judge: Judge,
+    isolation: None,
+) -> None:
+    other = runtime.running(shared_sandbox, image=images.odd)
+    path, content = next(iter(ODD_FILES.items()))
+    for container, permitted in ((other, content), (idle, b"")):
+        said = runtime.exec(container, "/bin/sh", "-c", f"cat /{path} 2>/dev/null; :")
+        judge.equal(
+            "ContainerConfig.image.used",
+            said.stdout,
+            permitted,
+            f"/{path} in a container of {container.config.image.image}",
+            about=[container.id],
+        )
+
+
+@pytest.fixture
+def by_id(
+    runtime: Runtime, shared_sandbox: Sandbox, images: Images, judge: Judge
+) -> tuple[str, types.ContainerConfig]:
+    """(what PullImage returned, a config that names its image so), as the kubelet does it."""
+    name = images.odd
+    pulled = images.pulled("odd")
+    if not pulled:
+        judge.skip(Reason.SWITCHED_OFF, "the image was loaded and not pulled")
+    config = runtime.container_config(shared_sandbox)
+    config.image.CopyFrom(types.ImageSpec(image=pulled, user_specified_image=name))
+    return pulled, config
+
+
+@clause("ContainerConfig.image.pull-ref")
+def test_what_a_pull_returned_names_the_image(
+    runtime: Runtime,
+    shared_sandbox: Sandbox,
+    by_id: tuple[str, types.ContainerConfig],
+    judge: Judge,
+) -> None:
+    _, config = by_id
+    judge.ok("ContainerConfig.image.pull-ref", runtime.create(shared_sandbox, config))
+
+
+@clause("ContainerStatus.image_id.matches-pull", "Container.image_id.matches-pull")
+def test_the_image_id_is_what_the_pull_returned(
+    runtime: Runtime,
+    shared_sandbox: Sandbox,
+    by_id: tuple[str, types.ContainerConfig],
+    judge: Judge,
+) -> None:
+    pulled, config = by_id
+    container = runtime.container(shared_sandbox, config)
+    judge.equal(
+        "ContainerStatus.image_id.matches-pull",
+        runtime.container_status(container.id).image_id,
+        pulled,
+        "image_id",
+        about=[container.id],
+    )
+    (item,) = runtime.get(
+        "ListContainers", filter=types.ContainerFilter(id=container.id)
+    ).containers
+    judge.equal(
+        "Container.image_id.matches-pull", item.image_id, pulled, "image_id", about=[container.id]
+    )
+
+
+@clause(
+    "ContainerStatus.image.after-image-removal", "ContainerStatus.image_ref.after-image-removal"
+)
+def test_a_container_still_says_what_its_image_was(
+    runtime: Runtime, shared_sandbox: Sandbox, images: Images, judge: Judge
+) -> None:
+    name = images.bring("passing", images.made("passing"))
+    container = runtime.running(shared_sandbox, image=name)
+    removal = runtime.call("RemoveImage", image=spec(name))
+    if not isinstance(removal, Ok) or images.has(name):
+        judge.skip(Reason.NOT_ADVERTISED, f"an image in use can't be removed ({removal})")
+    status = runtime.container_status(container.id)
+    for what, value in (("image", status.image.image), ("image_ref", status.image_ref)):
+        judge.that(
+            f"ContainerStatus.{what}.after-image-removal",
+            value,
+            permitted=f"{what} is still set",
+            actual=f"{what} is {value!r}",
+            about=[container.id],
+        )
