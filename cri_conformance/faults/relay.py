@@ -32,7 +32,7 @@ from cri_conformance.streaming.events import (
     Replied,
     StreamingError,
 )
-from cri_conformance.streaming.server import Incoming, Server
+from cri_conformance.streaming.server import Incoming, Server, Service
 from cri_conformance.streaming.transport import connect
 from cri_conformance.streaming.upgrade import SpdyClient
 
@@ -40,6 +40,8 @@ from cri_conformance.streaming.upgrade import SpdyClient
 MOST_SESSIONS = 256
 #: Seconds for reaching the runtime's streaming server.
 CONNECT_WITHIN = 10.0
+#: Seconds that a session whose one side is gone is kept for the other.
+LEFT_OPEN = 30.0
 
 Side = Literal["client", "server"]
 #: Names of an exec or attach session's channels on a WebSocket, by number.
@@ -83,21 +85,34 @@ MakeTamper = Callable[["Relay"], Tamper]
 class Relay:
     """One session."""
 
-    def __init__(self, url: str, channels: Sequence[str], make: MakeTamper) -> None:
-        """``channels`` names those of a WebSocket, by number."""
+    def __init__(self, url: str, ports: Sequence[int] | None, make: MakeTamper) -> None:
+        """``ports`` are those of a PortForward request, None for another session."""
         self._url = url
-        self._channels = channels
+        #: Those of the request; none for another session than a port-forward.
+        self.ports = tuple(ports or ())
+        #: SPDY or WEBSOCKET, known when a client has come.
+        self.kind = ""
+        self._channels: Sequence[str] = _COMMAND
+        if ports is not None:
+            numbers = range(len(ports))
+            self._channels = [f"{kind}/{at}" for at in numbers for kind in ("data", "error")]
         #: Set when either side is gone.
         self.gone = threading.Event()
-        self._tamper = make(self)
+        self._make = make
+        self._tamper: Tamper
         self._names: dict[Side, dict[int, str]] = {"client": {}, "server": {}}
         self._numbers: dict[Side, dict[str, int]] = {"client": {}, "server": {}}
         self._pumps: dict[Side, Pump] = {}
 
-    def serve(self, incoming: Incoming) -> None:
-        """Reach the runtime's server, then take the client. Raises Refused as that did."""
+    def serve(self, incoming: Incoming, answers: Callable[[str], str]) -> None:
+        """Reach the runtime's server, then take the client. Raises Refused as that did.
+
+        ``answers`` may change the stream protocol that the client is told.
+        """
         with _sessions.one():
             request = incoming.request
+            self.kind = request.kind
+            self._tamper = self._make(self)
             link: Link
             if request.kind == SPDY:
                 link = SpdyClient(self._url, request.subprotocols)
@@ -116,7 +131,7 @@ class Relay:
                 raise Refused(502, f"the relay found no server: {error}") from None
             self._pumps["server"] = up
             self._pumps["client"] = down = incoming.pump(
-                accepted.subprotocol,
+                answers(accepted.subprotocol),
                 len(self._channels),
                 lambda event: self._came("server", event),
             )
@@ -130,7 +145,8 @@ class Relay:
             finally:
                 self.gone.set()
             for pump in (down, up):
-                pump.over.wait()
+                if not pump.over.wait(LEFT_OPEN):
+                    pump.abort()
 
     def send(self, move: Move) -> None:
         """Make a move, without asking the tamper. Never raises."""
@@ -240,13 +256,23 @@ def _server() -> Server:
     return server
 
 
-def relayed(url: str, make: MakeTamper, *, ports: Sequence[int] | None = None) -> str:
-    """The URL of a relay to ``url``. ``ports`` are those of a PortForward request."""
-    if ports is None:
-        channels: Sequence[str] = _COMMAND
-    else:
-        channels = [f"{kind}/{at}" for at in range(len(ports)) for kind in ("data", "error")]
-    return _server().offer(lambda incoming: Relay(url, channels, make).serve(incoming), "relay")
+def relayed(
+    url: str,
+    make: MakeTamper,
+    *,
+    ports: Sequence[int] | None = None,
+    answers: Callable[[str], str] = str,
+) -> str:
+    """The URL of a relay to ``url``. ``ports`` are those of a PortForward request.
+
+    ``answers`` may change the stream protocol that the client is told.
+    """
+    return offered(lambda incoming: Relay(url, ports, make).serve(incoming, answers))
+
+
+def offered(service: Service) -> str:
+    """The URL of a service of the relay's own, in place of a session of the runtime's."""
+    return _server().offer(service, "relay")
 
 
 def untouched(relay: Relay) -> Tamper:

@@ -16,16 +16,36 @@ from typing import Any
 from cri_conformance.faults.conditions import When, always
 from cri_conformance.faults.fault import Call, Operator, Proceed
 from cri_conformance.faults.memory import Memory
-from cri_conformance.faults.operators.core import copy_of, named, operator
-from cri_conformance.faults.relay import MakeTamper, Move, Relay, Side, Tamper, moved, relayed
+from cri_conformance.faults.operators.core import copy_of, default_response, named, operator
+from cri_conformance.faults.relay import (
+    MakeTamper,
+    Move,
+    Relay,
+    Side,
+    Tamper,
+    moved,
+    offered,
+    relayed,
+    untouched,
+)
 from cri_conformance.streaming import status
+from cri_conformance.streaming.server import Service
 from cri_conformance.streaming.status import Status
 
 
 def divert(
-    rpc: str, name: str, tamper: MakeTamper, *, says: str = "", when: When = always
+    rpc: str,
+    name: str,
+    tamper: MakeTamper = untouched,
+    *,
+    says: str = "",
+    when: When = always,
+    answers: Callable[[str], str] = str,
 ) -> Operator:
-    """Breaks any promise on a session: the URL in the answer leads through a relay."""
+    """Breaks any promise on a session: the URL in the answer leads through a relay.
+
+    ``answers`` may change the stream protocol that the client is told.
+    """
 
     def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
         strikes = when(call, memory)
@@ -33,7 +53,25 @@ def divert(
         if strikes and response.url:
             response = copy_of(response)
             ports = list(call.request.port) if rpc == "PortForward" else None
-            response.url = relayed(response.url, tamper, ports=ports)
+            response.url = relayed(response.url, tamper, ports=ports, answers=answers)
+        return response
+
+    return operator(
+        named(name, rpc, when=when), rpc, says or f"{name.replace('-', ' ')} in {rpc}", step
+    )
+
+
+def served_instead(
+    rpc: str, name: str, service: Service, *, says: str = "", when: When = always
+) -> Operator:
+    """Breaks "this is refused", or "this session": the URL leads to a service of the relay's own,
+    without asking the runtime."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        if not when(call, memory):
+            return proceed(call.request)
+        response = default_response(rpc)
+        response.url = offered(service)
         return response
 
     return operator(
@@ -192,7 +230,14 @@ def cut_off(toward: Side, stream: str, size: int) -> MakeTamper:
 
 def unnoticed_end(relay: Relay) -> Tamper:
     """The server never learns that the client went away."""
-    return lambda move: () if move.of("server", what="over") else (move,)
+
+    def tamper(move: Move) -> Iterable[Move]:
+        # What it had open is reset first, as the protocols say.
+        if move.of("server", what="over") or (move.of("server", what="end") and move.reset):
+            return ()
+        return (move,)
+
+    return tamper
 
 
 def restated(change: Callable[[Status], Status | None]) -> MakeTamper:
