@@ -154,6 +154,9 @@ def _mount(mount: types.Mount, image_of: Callable[[types.ImageSpec], Image]) -> 
         invalid(f"{mount.container_path}: recursive_read_only needs readonly")
     if mount.recursive_read_only and mount.propagation != types.PROPAGATION_PRIVATE:
         invalid(f"{mount.container_path}: recursive_read_only needs PROPAGATION_PRIVATE")
+    if mount.mount_options:
+        # Not advertised, and a mount without them would be less than was asked for.
+        raise StatusError("FAILED_PRECONDITION", "this runtime has no options of mounts")
     if not mount.HasField("image"):
         if mount.image_sub_path:
             invalid(f"{mount.container_path}: image_sub_path without image")

@@ -28,6 +28,7 @@ from cri_conformance.faults.operators import (
     side_effect,
     skip_effect,
     swallow,
+    together,
 )
 
 _RPC, _SANDBOX_RPC = "UpdateContainerResources", "UpdatePodSandboxResources"
@@ -227,7 +228,10 @@ FAULTS: list[Fault] = [
     ),
     fault(
         f"{_CONFIG}.cgroup_parent.contains-the-pod",
-        ignore_request("RunPodSandbox", "config.linux.cgroup_parent"),
+        together(
+            ignore_request("RunPodSandbox", "config.linux.cgroup_parent"),
+            ignore_request("CreateContainer", "sandbox_config.linux.cgroup_parent"),
+        ),
         isolated=True,
     ),
     # -- of a sandbox
