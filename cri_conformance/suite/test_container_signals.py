@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -66,9 +67,9 @@ def number(name: str) -> int:
     return NUMBERS[ALIASES.get(name, name)]
 
 
-def _stop(runtime: Runtime, sandbox: Sandbox, asked: int) -> Stopped:
+def stop(runtime: Runtime, sandbox: Sandbox, asked: int, **options: Any) -> Stopped:
     """Stop a container with handlers that was made with a stop signal (0 for none)."""
-    config = runtime.container_config(sandbox, command=["/bin/sh", "-c", _HANDLERS])
+    config = runtime.container_config(sandbox, command=["/bin/sh", "-c", _HANDLERS], **options)
     config.stop_signal = asked  # type: ignore[assignment]
     container = runtime.container(sandbox, config)
     runtime.get("StartContainer", container_id=container.id)
@@ -90,11 +91,11 @@ def stops(shared_runtime: Runtime, shared_sandbox: Sandbox) -> dict[str, Stopped
     """What became of a container for each signal that can have a handler, by its name."""
     names = [name for name in _named() if number(name) not in DEAF_TO]
 
-    def stop(name: str) -> Stopped:
-        return _stop(shared_runtime, shared_sandbox, types.Signal.Value(_PREFIX + name))
+    def stop_by(name: str) -> Stopped:
+        return stop(shared_runtime, shared_sandbox, types.Signal.Value(_PREFIX + name))
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return dict(zip(names, pool.map(stop, names), strict=True))
+        return dict(zip(names, pool.map(stop_by, names), strict=True))
 
 
 def _kind(name: str) -> str:
@@ -133,7 +134,7 @@ def test_the_stop_signal_is_sent_first(
     runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
 ) -> None:
     _since(judge, "ContainerConfig.stop_signal.used")
-    stopped = _stop(runtime, shared_sandbox, types.SIGNAL_SIGUSR2)
+    stopped = stop(runtime, shared_sandbox, types.SIGNAL_SIGUSR2)
     judge.equal(
         "ContainerConfig.stop_signal.used",
         stopped.got,
@@ -146,7 +147,7 @@ def test_the_stop_signal_is_sent_first(
 @pytest.fixture(scope="module")
 def default(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Stopped:
     """A stopped container that asked for no signal."""
-    return _stop(shared_runtime, shared_sandbox, types.SIGNAL_RUNTIME_DEFAULT)
+    return stop(shared_runtime, shared_sandbox, types.SIGNAL_RUNTIME_DEFAULT)
 
 
 @pytest.mark.xdist_group("default signal")
