@@ -17,6 +17,7 @@ from cri_conformance.records import worker_number
 from cri_conformance.registry.server import Registry
 from cri_conformance.session import session_of
 from cri_conformance.settings import Settings
+from cri_conformance.suite.cells import Cells
 from cri_conformance.suite.container_life import Endings, Life, endings, live
 from cri_conformance.suite.images import Images
 from cri_conformance.suite.population import Population, settle
@@ -112,6 +113,12 @@ def isolation(cri_target: Target) -> None:
     """Asked for by tests of what only a runtime with namespaces and cgroups can keep."""
     if not cri_target.facts.isolates:
         raise NotExercised(Reason.NOT_ADVERTISED, "the reference runtime isolates nothing")
+
+
+@pytest.fixture(scope="session")
+def cells(isolation: None, shared_runtime: Runtime, shared_sandbox: Sandbox) -> Cells:
+    """Containers that are each confined in one way, for tests that only look at them."""
+    return Cells(shared_runtime, shared_sandbox)
 
 
 @pytest.fixture(scope="session")

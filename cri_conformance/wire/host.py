@@ -29,6 +29,11 @@ class Mount:
     kind: str
     source: str
 
+    @property
+    def readonly(self) -> bool:
+        """Whether nothing can be written through it."""
+        return "ro" in self.options
+
 
 class Host:
     """The runtime's host below ``root``. What has gone meanwhile is left out, never an error."""
@@ -75,7 +80,7 @@ class Host:
 
     def mounts(self, pid: int) -> list[Mount]:
         """The mounts that a process sees; [] if it is gone."""
-        return [_mount(line) for line in self.read(pid, "mountinfo").splitlines()]
+        return [mount(line) for line in self.read(pid, "mountinfo").splitlines()]
 
     # -- cgroups -------------------------------------------------------------------
 
@@ -110,7 +115,8 @@ class Host:
         return self._proc / str(pid) / name
 
 
-def _mount(line: str) -> Mount:
+def mount(line: str) -> Mount:
+    """One line of mountinfo, read."""
     before, _, after = line.partition(" - ")
     fields, kind = before.split(" "), after.split(" ")
     return Mount(
