@@ -17,8 +17,11 @@ from cri_conformance.records import worker_number
 from cri_conformance.registry.server import Registry
 from cri_conformance.session import session_of
 from cri_conformance.settings import Settings
+from cri_conformance.suite import watching
 from cri_conformance.suite.cells import Cells
 from cri_conformance.suite.container_life import Endings, Life, endings, live
+from cri_conformance.suite.event_life import EventLife
+from cri_conformance.suite.event_life import live as live_with_events
 from cri_conformance.suite.images import Images
 from cri_conformance.suite.population import Population, settle
 from cri_conformance.suite.ports import Ports, in_container, in_this_process
@@ -163,6 +166,14 @@ def chosen(cri_target: Target) -> Settings:
 def container_life(shared_runtime: Runtime) -> Life:
     """The life of a container, which is over: tests judge what was seen."""
     return live(shared_runtime)
+
+
+@pytest.fixture(scope="session")
+def event_life(
+    shared_runtime: Runtime, shared_sandbox: Sandbox, patience: Callable[[float], float]
+) -> EventLife:
+    """The lives of some containers, which are over, and the events that told of them."""
+    return live_with_events(shared_runtime, shared_sandbox, patience(watching.WITHIN))
 
 
 @pytest.fixture(scope="session")

@@ -83,10 +83,20 @@ def test_clients_share_what_each_should_get() -> None:
     assert list(first) == []
 
 
-def test_streams_after_the_first_end_at_once() -> None:
-    middleware = operators.only_first(EVENTS).make()
+def test_once_a_client_has_left_new_streams_end_at_once() -> None:
+    middleware = operators.not_again(EVENTS).make()
+    ended = threading.Event()
+    assert len(list(_run(middleware, 1, 2, ended=ended))) == 2
     assert len(list(_run(middleware, 1, 2))) == 2
-    assert list(_run(middleware, 1, 2)) == []
+    ended.set()
+    waited = threading.Event()
+    while _run_once(middleware) and not waited.wait(0.01):
+        pass
+    assert _run_once(middleware) == []
+
+
+def _run_once(middleware: Middleware) -> list[Any]:
+    return list(_run(middleware, 1))
 
 
 def test_one_that_leaves_takes_the_others_along_but_none_that_comes_later() -> None:

@@ -197,13 +197,22 @@ def _nothing(call: Call) -> Iterator[Message]:
 # -- clients beside each other -------------------------------------------------------------
 
 
-def only_first(rpc: str) -> Operator:
-    """Breaks "can be opened again": each stream of the session but the first ends at once."""
+def not_again(rpc: str) -> Operator:
+    """Breaks "can be opened again": once a client has left, every new stream ends at once."""
+    left = ("left for good", rpc)
 
     def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
-        return proceed(call.request) if memory.count(("opened", rpc)) == 0 else iter(())
+        if memory.kept(left, lambda: False):
+            return iter(())
 
-    return operator(named("only-first", rpc), rpc, f"{rpc} can be opened once", step)
+        def note() -> None:
+            call.ended.wait(LONGEST)
+            memory.keep(left, True)
+
+        aside(note)
+        return proceed(call.request)
+
+    return operator(named("not-again", rpc), rpc, f"{rpc} can't be opened again", step)
 
 
 def ends_with_another(rpc: str) -> Operator:
