@@ -16,6 +16,7 @@ STUBBORN = "trap '' HUP INT QUIT TERM USR1 USR2; : > ready; while :; do sleep 36
 TIDY = "trap 'sleep 0.3; exit 7' TERM; : > ready; while :; do sleep 0.05; done"
 #: Ends with a code of its own as soon as it is told to stop.
 PROMPT = "trap 'exit 7' TERM; : > ready; while :; do sleep 3600 & wait $!; done"
+PROMPT_CODE = 7
 #: Goes on until a file `go` is there, however often it is told to stop; its code is how often.
 WAITING = (
     "n=0; trap 'n=$((n + 1)); : > told$n' TERM; : > ready; "

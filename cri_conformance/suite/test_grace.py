@@ -34,6 +34,8 @@ _STOP, _TIMEOUT = "RuntimeService.StopContainer", "StopContainerRequest.timeout"
 SLACK = 5.0
 #: The grace period of those who use it up, and of those who need not.
 SHORT, LONG = 1, 60
+#: More seconds than 32 bits hold, and fewer than nanoseconds in 64 bits do.
+YEARS = 5_000_000_000
 #: TIDY takes 0.3 s; then it ends with this code.
 _TIDY_CODE = 7
 
@@ -195,21 +197,32 @@ def test_negative_grace(
 # -- several stops, and abandoned ones -----------------------------------------------------------
 
 
-@clause(f"{_TIMEOUT}.shortened")
+@pytest.mark.parametrize(
+    ("name", "grace"),
+    [
+        pytest.param(name, grace, marks=clause(f"{_TIMEOUT}.{name}"), id=name)
+        for name, grace in (("shortened", SHORT), ("zero-during-stop", 0))
+    ],
+)
 def test_second_stop_shortens_the_first(
-    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge, patience: Patience
+    runtime: Runtime,
+    shared_sandbox: Sandbox,
+    judge: Judge,
+    patience: Patience,
+    name: str,
+    grace: int,
 ) -> None:
     container = listening(runtime, shared_sandbox, WAITING)
     with ThreadPoolExecutor(1) as pool:
         first = _in_background(pool, runtime, container, LONG)
         try:
             wait_for_file(runtime, container, "told1")
-            began, within = time.monotonic(), SHORT + patience(SLACK)
-            runtime.call("StopContainer", container_id=container.id, timeout=SHORT, deadline=within)
+            began, within = time.monotonic(), grace + patience(SLACK)
+            runtime.call("StopContainer", container_id=container.id, timeout=grace, deadline=within)
             judge.that(
-                f"{_TIMEOUT}.shortened",
+                f"{_TIMEOUT}.{name}",
                 _exits(runtime, container, began + within - time.monotonic()),
-                permitted=f"{SHORT} s after a stop with {SHORT} s of grace it has ended",
+                permitted=f"{grace} s after a stop with {grace} s of grace it has ended",
                 actual=f"it runs on after {time.monotonic() - began:.1f} s, as a stop with {LONG} s"
                 " of grace was before",
                 about=[container.id],
@@ -217,6 +230,31 @@ def test_second_stop_shortens_the_first(
         finally:
             runtime.call("RemoveContainer", container_id=container.id, deadline=30.0)
             first.result()
+
+
+@clause(f"{_TIMEOUT}.very-long")
+def test_many_years_are_not_short(runtime: Runtime, shared_sandbox: Sandbox, judge: Judge) -> None:
+    container = listening(runtime, shared_sandbox, WAITING)
+    with ThreadPoolExecutor(1) as pool:
+        stop = _in_background(pool, runtime, container, YEARS, deadline=60.0)
+        try:
+            # Told, or dead already: both are seen by its file, and by its end.
+            with contextlib.suppress(SetupFailed):
+                wait_for_file(runtime, container, "told1", seconds=SLACK)
+            with contextlib.suppress(SetupFailed):
+                go(runtime, container)
+            status = runtime.wait_exited(container.id)
+        finally:
+            runtime.call("RemoveContainer", container_id=container.id, deadline=30.0)
+            outcome = stop.result()
+    judge.equal(
+        f"{_TIMEOUT}.very-long",
+        status.exit_code,
+        1,
+        f"exit code of a container that was given {YEARS} s and needed less than one",
+        about=[container.id],
+    )
+    judge.ok(f"{_TIMEOUT}.very-long", outcome, about=[container.id])
 
 
 @clause(f"{_STOP}.signal-repeat")
@@ -254,14 +292,18 @@ def test_whether_an_abandoned_stop_goes_on(
 
 
 def _in_background(
-    pool: ThreadPoolExecutor, runtime: Runtime, container: Container, timeout: int
+    pool: ThreadPoolExecutor,
+    runtime: Runtime,
+    container: Container,
+    timeout: int,
+    deadline: float = 0.0,
 ) -> Future[Outcome]:
     return pool.submit(
         runtime.call,
         "StopContainer",
         container_id=container.id,
         timeout=timeout,
-        deadline=timeout + 10.0,
+        deadline=deadline or timeout + 10.0,
     )
 
 

@@ -5,15 +5,18 @@ What became of the call is unknown: it may have been done, be half done, or stil
 work. The kubelet repeats it every few seconds until it succeeds. So it has to, within a
 minute: an object must not be stuck "in removal" for ever, nor a name be taken by nothing.
 
-How long a call takes is the runtime's affair, so each is given up after several times,
-some of which fall into the middle of it.
+A call is given up in two ways, which a runtime may take differently: its deadline passes, of
+which the runtime knows beforehand; or the client breaks it off, as one does that is restarted.
+How long a call takes is the runtime's affair, so each is given up after several times, some of
+which fall into the middle of it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -22,14 +25,19 @@ import pytest
 from cri_conformance.api import types
 from cri_conformance.build.messages import POD_UID
 from cri_conformance.expect import Judge, clause
-from cri_conformance.suite.scripts import PROMPT, listening
-from cri_conformance.wire.outcome import Ok, Outcome
+from cri_conformance.suite.scripts import PROMPT, PROMPT_CODE, listening
+from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed
 from cri_conformance.wire.runtime import Runtime, Sandbox
 
-#: Seconds after which calls are given up.
-GIVEN_UP_AFTER = (0.001, 0.005, 0.02, 0.05)
+#: Way of giving a call up → after how many seconds it is: the option of a call, and the times.
+GIVEN_UP = {
+    "deadline": ("deadline", (0.001, 0.005, 0.02, 0.05)),
+    "cancel": ("cancel_after", (0.002, 0.01, 0.04)),
+}
 #: Seconds within which a repetition must come to success, and between two of them.
 MINUTE, INTERVAL = 60.0, 0.2
+#: Seconds until a status must show what a call has done.
+SLACK = 5.0
 
 Patience = Callable[[float], float]
 
@@ -45,6 +53,33 @@ def _repeated(
         if done(outcome) or time.monotonic() > give_up:
             return outcome
         pause.wait(INTERVAL)
+
+
+def _ways(*rpcs: str) -> pytest.MarkDecorator:
+    """Run a test for each call and each way of giving it up."""
+    return pytest.mark.parametrize(
+        ("rpc", "way"),
+        [
+            pytest.param(
+                rpc,
+                way,
+                marks=clause(
+                    f"RuntimeService.{rpc}.retry-after-{way}",
+                    *(["RuntimeService.StopContainer.retry-signalled"] * (rpc == "StopContainer")),
+                ),
+                id=f"{rpc}-{way}",
+            )
+            for rpc in rpcs
+            for way in GIVEN_UP
+        ],
+    )
+
+
+def _given_up(way: str) -> Iterator[dict[str, float]]:
+    """The options of calls that are given up in this way."""
+    option, times = GIVEN_UP[way]
+    for seconds in times:
+        yield {option: seconds}
 
 
 def _succeeded(outcome: Outcome) -> bool:
@@ -64,41 +99,65 @@ def _container(runtime: Runtime, shared: Sandbox) -> dict[str, Any]:
     return {"container_id": listening(runtime, shared, PROMPT).id}
 
 
-@pytest.mark.parametrize(
-    ("rpc", "make"),
-    [
-        pytest.param(rpc, make, marks=clause(f"RuntimeService.{rpc}.retry-after-deadline"), id=rpc)
-        for rpc, make in (
-            ("StopPodSandbox", _sandbox),
-            ("RemovePodSandbox", _sandbox),
-            ("RemoveContainer", _container),
-        )
-    ],
-)
+def _stopping(runtime: Runtime, shared: Sandbox) -> dict[str, Any]:
+    return {**_container(runtime, shared), "timeout": 2}
+
+
+_MAKERS = {
+    "StopPodSandbox": _sandbox,
+    "RemovePodSandbox": _sandbox,
+    "StopContainer": _stopping,
+    "RemoveContainer": _container,
+}
+
+
+@_ways(*_MAKERS)
 def test_repeated_until_it_succeeds(
     runtime: Runtime,
     shared_sandbox: Sandbox,
     judge: Judge,
     patience: Patience,
     rpc: str,
-    make: Callable[[Runtime, Sandbox], dict[str, Any]],
+    way: str,
 ) -> None:
-    for seconds in GIVEN_UP_AFTER:
-        names = make(runtime, shared_sandbox)
-        runtime.call(rpc, **names, deadline=seconds)
-        outcome = _repeated(partial(runtime.call, rpc, **names), _succeeded, patience(MINUTE))
-        judge.ok(f"RuntimeService.{rpc}.retry-after-deadline", outcome, about=names.values())
+    clause_id = f"RuntimeService.{rpc}.retry-after-{way}"
+    for given_up in _given_up(way):
+        names = _MAKERS[rpc](runtime, shared_sandbox)
+        call = partial(runtime.call, rpc, **names)
+        call(**given_up)
+        outcome = _repeated(call, _succeeded, patience(MINUTE))
+        judge.ok(clause_id, outcome, about=[*names.values()][:1])
+        if rpc == "StopContainer":
+            _judge_stopped(runtime, judge, clause_id, names["container_id"])
 
 
-# -- run and create ----------------------------------------------------------------------------
+def _judge_stopped(runtime: Runtime, judge: Judge, clause_id: str, container_id: str) -> None:
+    # The stop that was given up may have ended it in this moment, and be about to note it down.
+    with contextlib.suppress(SetupFailed):
+        runtime.wait_exited(container_id, SLACK)
+    status = runtime.container_status(container_id)
+    state = types.ContainerState.Name(status.state)
+    judge.equal(clause_id, state, "CONTAINER_EXITED", about=[status.id])
+    judge.equal(
+        "RuntimeService.StopContainer.retry-signalled",
+        status.exit_code,
+        PROMPT_CODE,
+        "exit code of a container that ends on its signal",
+        about=[status.id],
+    )
 
 
-@clause("RuntimeService.RunPodSandbox.retry-after-deadline")
-def test_pod_runs_after_all(runtime: Runtime, judge: Judge, patience: Patience) -> None:
-    for seconds in GIVEN_UP_AFTER:
+# -- run, create and start ---------------------------------------------------------------------
+
+
+@_ways("RunPodSandbox")
+def test_pod_runs_after_all(
+    runtime: Runtime, judge: Judge, patience: Patience, rpc: str, way: str
+) -> None:
+    for given_up in _given_up(way):
         config = runtime.sandbox_config()
         handler = runtime.workshop.handler
-        runtime.call("RunPodSandbox", config=config, runtime_handler=handler, deadline=seconds)
+        runtime.call(rpc, config=config, runtime_handler=handler, **given_up)
 
         def again(config: types.PodSandboxConfig = config) -> Outcome:
             # As a kubelet does: one attempt more than the last that is there.
@@ -107,7 +166,7 @@ def test_pod_runs_after_all(runtime: Runtime, judge: Judge, patience: Patience) 
             return runtime.run_sandbox(config)
 
         outcome = _repeated(again, _succeeded, patience(MINUTE))
-        judge.ok("RuntimeService.RunPodSandbox.retry-after-deadline", outcome)
+        judge.ok(f"RuntimeService.{rpc}.retry-after-{way}", outcome)
 
 
 def _sandboxes_of(runtime: Runtime, config: types.PodSandboxConfig) -> list[types.PodSandbox]:
@@ -115,16 +174,21 @@ def _sandboxes_of(runtime: Runtime, config: types.PodSandboxConfig) -> list[type
     return list(runtime.get("ListPodSandbox", filter=chosen).items)
 
 
-@clause("RuntimeService.CreateContainer.retry-after-deadline")
+@_ways("CreateContainer")
 def test_container_is_created_after_all(
-    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge, patience: Patience
+    runtime: Runtime,
+    shared_sandbox: Sandbox,
+    judge: Judge,
+    patience: Patience,
+    rpc: str,
+    way: str,
 ) -> None:
-    for seconds in GIVEN_UP_AFTER:
+    for given_up in _given_up(way):
         config = runtime.container_config(shared_sandbox)
         request = types.CreateContainerRequest(
             pod_sandbox_id=shared_sandbox.id, config=config, sandbox_config=shared_sandbox.config
         )
-        runtime.call("CreateContainer", request, deadline=seconds)
+        runtime.call(rpc, request, **given_up)
 
         def there(outcome: Outcome, name: str = config.metadata.name) -> bool:
             # The call that was given up may have been done all the same, at any time.
@@ -134,7 +198,7 @@ def test_container_is_created_after_all(
             partial(runtime.create, shared_sandbox, config), there, patience(MINUTE)
         )
         judge.that(
-            "RuntimeService.CreateContainer.retry-after-deadline",
+            f"RuntimeService.{rpc}.retry-after-{way}",
             there(outcome),
             permitted="the call succeeds, or the container is there from the first",
             actual=outcome,
@@ -146,3 +210,29 @@ def _listed(runtime: Runtime, sandbox: Sandbox, name: str) -> bool:
     chosen = types.ContainerFilter(pod_sandbox_id=sandbox.id)
     listed = runtime.get("ListContainers", filter=chosen).containers
     return any(item.metadata.name == name for item in listed)
+
+
+@_ways("StartContainer")
+def test_the_next_attempt_starts(
+    runtime: Runtime, judge: Judge, patience: Patience, rpc: str, way: str
+) -> None:
+    clause_id, within = f"RuntimeService.{rpc}.retry-after-{way}", patience(MINUTE)
+    # One of its own: what can't be removed goes with it.
+    sandbox = runtime.sandbox()
+    firsts = []
+    for given_up in _given_up(way):
+        first = runtime.container(sandbox)
+        firsts.append(first)
+        runtime.call(rpc, container_id=first.id, **given_up)
+        # A kubelet never starts a container twice: it makes the next one.
+        config = types.ContainerConfig()
+        config.CopyFrom(first.config)
+        config.metadata.attempt += 1
+        second = runtime.container(sandbox, config)
+        start = partial(runtime.call, rpc, container_id=second.id)
+        judge.ok(clause_id, _repeated(start, _succeeded, within), about=[second.id])
+    # All of them last, as a runtime may need its time for each.
+    for ending, options in (("StopContainer", {"timeout": 0}), ("RemoveContainer", {})):
+        for first in firsts:
+            end = partial(runtime.call, ending, container_id=first.id, **options)
+            judge.ok(clause_id, _repeated(end, _succeeded, within), about=[first.id])

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Work on one object that must not hold up the others.
 
-A kubelet relists every second and asks for each status, while some container takes its
-whole grace period to end. One stop must not make it blind to all other pods; stops must not
-queue up behind each other; and a list that is taken while objects come and go has those
-that neither came nor went.
+Stops must not queue up behind each other; and a list that is taken while objects come and go
+has those that neither came nor went.
 """
 
 from __future__ import annotations
@@ -12,85 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
-
-import pytest
 
 from cri_conformance.expect import Judge, clause
-from cri_conformance.suite.scripts import STUBBORN, WAITING, go, listening, wait_for_file
-from cri_conformance.wire.outcome import Ok, Outcome
+from cri_conformance.suite.scripts import STUBBORN, listening
 from cri_conformance.wire.runtime import Runtime, Sandbox
 from cri_conformance.wire.together import together
 
-#: Seconds within which an answer is prompt. The stop behind which it must not wait takes longer.
-PROMPT_WITHIN, LONG_STOP = 5.0, 60
-
 Patience = Callable[[float], float]
-
-
-# -- a long stop -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One look at the runtime while a long stop went on, and whether it still did afterwards."""
-
-    outcome: Outcome
-    seconds: float
-
-
-@pytest.fixture(scope="module")
-def looks(shared_runtime: Runtime, shared_sandbox: Sandbox, patience: Patience) -> dict[str, Look]:
-    """Call → what came of it while a stop in the same sandbox was waiting for its container."""
-    runtime, within = shared_runtime, patience(PROMPT_WITHIN)
-    container = listening(runtime, shared_sandbox, WAITING)
-    asked: dict[str, dict[str, Any]] = {
-        "PodSandboxStatus": {"pod_sandbox_id": shared_sandbox.id},
-        "ListPodSandbox": {},
-        "ContainerStatus": {"container_id": container.id},
-        "ListContainers": {},
-    }
-    seen: dict[str, Look] = {}
-    with ThreadPoolExecutor(1) as pool:
-        stop = pool.submit(
-            runtime.call,
-            "StopContainer",
-            container_id=container.id,
-            timeout=LONG_STOP,
-            deadline=LONG_STOP + 10.0,
-        )
-        try:
-            wait_for_file(runtime, container, "told1")
-            for rpc, fields in asked.items():
-                began = time.monotonic()
-                outcome = runtime.call(rpc, **fields, deadline=within)
-                seen[rpc] = Look(outcome, time.monotonic() - began)
-            go(runtime, container)
-        finally:
-            # If it was not let go, this ends it, and the stop with it.
-            runtime.call("RemoveContainer", container_id=container.id, deadline=30.0)
-            stop.result()
-    return seen
-
-
-@pytest.mark.xdist_group("long stop")
-@pytest.mark.parametrize(
-    "rpc",
-    [
-        pytest.param(rpc, marks=clause(f"RuntimeService.{rpc}.prompt-during-stop"), id=rpc)
-        for rpc in ("PodSandboxStatus", "ListPodSandbox", "ContainerStatus", "ListContainers")
-    ],
-)
-def test_answers_during_a_long_stop(looks: dict[str, Look], judge: Judge, rpc: str) -> None:
-    look = looks[rpc]
-    judge.that(
-        f"RuntimeService.{rpc}.prompt-during-stop",
-        isinstance(look.outcome, Ok),
-        permitted=f"an answer within {PROMPT_WITHIN:g} s while a container is being stopped",
-        actual=f"{look.outcome} after {look.seconds:.1f} s",
-    )
 
 
 # -- stops side by side ------------------------------------------------------------------------

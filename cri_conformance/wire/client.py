@@ -91,10 +91,12 @@ class Client:
         /,
         *,
         deadline: float | None = None,
+        cancel_after: float | None = None,
         **fields: Any,
     ) -> Outcome:
         """One unary call; the request as a message or by its fields, ``deadline`` in seconds.
 
+        ``cancel_after`` so many seconds we break it off, if it has not been answered by then.
         Never raises for what the runtime answers; raises RuntimeGone if it is no longer there.
         """
         request = self._prepared(rpc, request, fields, streams=False)
@@ -102,7 +104,11 @@ class Client:
         start = time.monotonic()
         outcome: Outcome
         try:
-            outcome = Ok(self._stubs[rpc](request, timeout=limit, metadata=self.metadata))
+            if cancel_after is None:
+                response = self._stubs[rpc](request, timeout=limit, metadata=self.metadata)
+            else:
+                response = self._cancelled(rpc, request, limit, cancel_after)
+            outcome = Ok(response)
             seconds = time.monotonic() - start
         except grpc.RpcError as error:
             seconds = time.monotonic() - start
@@ -113,6 +119,17 @@ class Client:
         ):
             outcome = self.after_silence(rpc, outcome)
         return outcome
+
+    def _cancelled(self, rpc: str, request: Message, limit: float, seconds: float) -> Any:
+        """The response if it comes in time. Raises RpcError, with CANCELLED if it does not."""
+        future = getattr(self._stubs[rpc], "future")(  # noqa: B009 - of unary calls only
+            request, timeout=limit, metadata=self.metadata
+        )
+        try:
+            return future.result(timeout=seconds)
+        except grpc.FutureTimeoutError:
+            future.cancel()
+            raise _Cancelled from None
 
     def stream(
         self,
@@ -207,6 +224,16 @@ class Client:
         """Close the connection. Further calls raise ValueError, as grpcio has it."""
         for channel in self._channels.values():
             channel.close()
+
+
+class _Cancelled(grpc.RpcError):
+    """What came of a call that we broke off."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.CANCELLED
+
+    def details(self) -> str:
+        return "we broke it off"
 
 
 def request_of(rpc: str, /, **fields: Any) -> Message:

@@ -99,6 +99,7 @@ class Runtime:
         /,
         *,
         deadline: float | None = None,
+        cancel_after: float | None = None,
         **fields: Any,
     ) -> Outcome:
         """One call, as ``Client.call``; what it makes belongs to this scope.
@@ -113,7 +114,7 @@ class Runtime:
                     self._guard(getattr(request, name), *_LISTERS[name])
             if rpc == "RemoveImage":
                 self._guard_image(getattr(request, "image").image)  # noqa: B009
-        outcome = self.client.call(rpc, request, deadline=deadline)
+        outcome = self.client.call(rpc, request, deadline=deadline, cancel_after=cancel_after)
         if rpc == "RunPodSandbox":
             self._made(self._sandboxes, request, outcome, "pod_sandbox_id")
         elif rpc == "CreateContainer":
@@ -342,12 +343,13 @@ def ours(client: Client, run: Run, lister: str) -> list[Any]:
 def remove(client: Client, rpc: str, object_id: str) -> str:
     """Remove one object for good; "" or what went wrong, in words."""
     field = "pod_sandbox_id" if rpc == "RemovePodSandbox" else "container_id"
-    outcome = client.call(rpc, deadline=CLEANUP_DEADLINE, **{field: object_id})
+    names: dict[str, Any] = {field: object_id}
+    outcome = client.call(rpc, deadline=CLEANUP_DEADLINE, **names)
     if isinstance(outcome, Refused) and outcome.code != "NOT_FOUND":
         # Some runtimes remove a sandbox only once it is stopped, and get there in two steps.
         if rpc == "RemovePodSandbox":
             client.call("StopPodSandbox", deadline=CLEANUP_DEADLINE, pod_sandbox_id=object_id)
-        outcome = client.call(rpc, deadline=CLEANUP_DEADLINE, **{field: object_id})
+        outcome = client.call(rpc, deadline=CLEANUP_DEADLINE, **names)
     if isinstance(outcome, Ok) or (isinstance(outcome, Refused) and outcome.code == "NOT_FOUND"):
         return ""
     return f"{rpc}({object_id}): {outcome}"

@@ -10,7 +10,7 @@ import pytest
 
 from cri_conformance.api import types
 from cri_conformance.reference import procfs
-from cri_conformance.wire.outcome import Unknown
+from cri_conformance.wire.outcome import Ok, Unknown
 
 
 def commands_in(container: str) -> list[int]:
@@ -49,6 +49,20 @@ def test_a_client_that_leaves_takes_its_command_along(runtime: Any, container: s
     )
     assert isinstance(outcome, Unknown)
     runtime.until(lambda: not commands_in(container))
+
+
+def test_a_client_that_breaks_off_takes_its_command_along(runtime: Any, container: str) -> None:
+    begin = time.monotonic()
+    outcome = runtime.client.call(
+        "ExecSync", container_id=container, cmd=["sleep", "76"], cancel_after=0.3
+    )
+    assert outcome == Unknown("the call was cancelled")
+    assert 0.25 < time.monotonic() - begin < 5
+    runtime.until(lambda: not commands_in(container))
+    answered = runtime.client.call(
+        "ExecSync", container_id=container, cmd=["true"], cancel_after=10.0
+    )
+    assert isinstance(answered, Ok)
 
 
 def test_a_child_left_behind_is_not_waited_for(runtime: Any, container: str) -> None:

@@ -82,6 +82,15 @@ def _has_own_code(call: Call, memory: Memory) -> bool:
     return any(_own_code_seen(call, memory) or call.ended.wait(0.02) for _ in range(20))
 
 
+def _stop_in_this_sandbox(call: Call, memory: Memory) -> bool:
+    chosen = types.ContainerFilter(pod_sandbox_id=call.request.pod_sandbox_id)
+    listed = call.upstream("ListContainers", types.ListContainersRequest(filter=chosen))
+    return any(memory.running("StopContainer", item.id) for item in listed.containers)
+
+
+_where_a_stop_goes_on = When("where-a-stop-goes-on", _stop_in_this_sandbox)
+
+
 def _own_attempt(request: Any, call: Call, memory: Memory) -> None:
     request.config.metadata.attempt = memory.count("attempts") + 1
 
@@ -145,7 +154,23 @@ FAULTS = [
     # cri-o/cri-o#6297: looking waits for the stop.
     *(
         fault(f"RuntimeService.{rpc}.prompt-during-stop", waits_for(rpc, "StopContainer"))
-        for rpc in ("PodSandboxStatus", "ListPodSandbox", "ContainerStatus", "ListContainers")
+        for rpc in (
+            "PodSandboxStatus",
+            "ListPodSandbox",
+            "ContainerStatus",
+            "ListContainers",
+            "RunPodSandbox",
+            "CreateContainer",
+            "StartContainer",
+        )
+    ),
+    fault(
+        "RuntimeService.ExecSync.prompt-during-stop",
+        waits_for("ExecSync", "StopContainer", when=when.requested("cmd", ["true"])),
+    ),
+    fault(
+        "RuntimeService.CreateContainer.same-sandbox-during-stop",
+        waits_for("CreateContainer", "StopContainer", when=_where_a_stop_goes_on),
     ),
     # cri-o/cri-o#9754: every stop on the node waits for one.
     fault("RuntimeService.StopContainer.parallel", one_at_a_time("StopContainer")),

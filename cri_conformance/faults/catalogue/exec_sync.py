@@ -17,12 +17,13 @@ from cri_conformance.faults.operators import (
     answer_ok,
     change_code,
     edit,
+    edit_request,
     operator,
     set_request,
     side_effect,
     swallow,
 )
-from cri_conformance.faults.operators.core import aside, copy_of
+from cri_conformance.faults.operators.core import aside, copy_of, pause
 
 _CAP = 16 * 1024 * 1024
 #: A command of days with a time-out: what the suite uses to see one run out of time.
@@ -107,6 +108,33 @@ def _others_answer(call: Call, memory: Memory, proceed: Proceed) -> Any:
         response = copy_of(response)
         response.stdout = b"o0\n"
     return response
+
+
+def _waits_for_children(call: Call, memory: Memory, proceed: Proceed) -> Any:
+    """As who reads the output to its end, which the children hold."""
+    try:
+        return proceed(call.request)
+    except StatusError:
+        if any("setsid" in word for word in call.request.cmd):
+            pause(call, 10)
+        raise
+
+
+def _outlives_its_container(call: Call, memory: Memory, proceed: Proceed) -> Any:
+    """Who was killed with its container is not answered for."""
+    try:
+        response = proceed(call.request)
+    except StatusError:
+        pause(call, 10)
+        raise
+    if response.exit_code == 128 + 9 and call.request.timeout > 60:
+        pause(call, 10)
+    return response
+
+
+def _leaves_a_process(request: Any, call: Call, memory: Memory) -> None:
+    if request.cmd[-1:] == ["echo $$"]:
+        request.cmd[-1] = "sleep 30 > /dev/null 2>&1 & echo $!"
 
 
 def _fails_beyond_the_cap(stream: str) -> Any:
@@ -238,5 +266,18 @@ FAULTS = [
     fault(
         "ExecSyncRequest.timeout.zero-unlimited",
         operator("own-limit", "ExecSync", "no timeout is taken for one second", _own_limit),
+    ),
+    fault(
+        "ExecSyncRequest.timeout.children-prompt",
+        operator("waits-for-children", "ExecSync", "children hold the answer", _waits_for_children),
+    ),
+    # cri-o/cri-o#5260: what was executed is not reaped.
+    fault(
+        "RuntimeService.ExecSync.reaped",
+        edit_request("leaves-a-process", "ExecSync", "a process stays", _leaves_a_process),
+    ),
+    fault(
+        "RuntimeService.ExecSync.ends-with-container",
+        operator("outlives-it", "ExecSync", "a command outlives it all", _outlives_its_container),
     ),
 ]

@@ -12,6 +12,7 @@ from cri_conformance.faults.operators import (
     returns_early,
     set_request,
     skip_effect,
+    waits_for,
 )
 
 _STOP, _TIMEOUT = "RuntimeService.StopContainer", "StopContainerRequest.timeout"
@@ -39,4 +40,19 @@ FAULTS = [
         f"{_TIMEOUT}.shortened",
         set_request("StopContainer", "timeout", 60, when=when.overlapping),
     ),
+    fault(
+        f"{_TIMEOUT}.zero-during-stop",
+        set_request("StopContainer", "timeout", 60, when=when.overlapping & _with(0)),
+    ),
+    # Thirty-two bits of seconds.
+    fault(
+        f"{_TIMEOUT}.very-long",
+        set_request("StopContainer", "timeout", 0, when=_with(5_000_000_000)),
+    ),
+    # Who takes a container away waits for one who is patient with it.
+    *(
+        fault(f"RuntimeService.{rpc}.during-stop", waits_for(rpc, "StopContainer"))
+        for rpc in ("RemoveContainer", "StopPodSandbox")
+    ),
+    fault(f"{_STOP}.during-exec", waits_for("StopContainer", "ExecSync")),
 ]

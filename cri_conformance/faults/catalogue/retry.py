@@ -9,6 +9,7 @@ from cri_conformance.api.status import StatusError
 from cri_conformance.faults.fault import Call, Operator, Proceed, fault
 from cri_conformance.faults.memory import Memory
 from cri_conformance.faults.operators import operator
+from cri_conformance.faults.operators.core import copy_of
 
 #: Seconds that a call is held, so that its client may give it up (the tests do within 0.05).
 _HELD = 0.25
@@ -34,13 +35,64 @@ def _stuck_when_abandoned(rpc: str) -> Operator:
     return operator(f"stuck-when-abandoned-{rpc}", rpc, f"{rpc} given up is stuck for ever", step)
 
 
-FAULTS = [
-    fault(f"RuntimeService.{rpc}.retry-after-deadline", _stuck_when_abandoned(rpc))
-    for rpc in (
-        "RunPodSandbox",
-        "StopPodSandbox",
-        "RemovePodSandbox",
-        "CreateContainer",
-        "RemoveContainer",
+def _start_leaves_a_corpse() -> Operator:
+    """containerd#9314: a start that came to nothing leaves what can't be removed."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        key = "half started", call.request.container_id
+        if call.rpc == "RemoveContainer" and memory.kept(key, lambda: False):
+            raise StatusError("UNKNOWN", "task must be stopped before deletion")
+        if call.rpc == "StartContainer" and call.ended.wait(_HELD):
+            memory.keep(key, True)
+            raise StatusError("CANCELLED", "the client went away")
+        return proceed(call.request)
+
+    return operator(
+        "start-leaves-a-corpse",
+        ("StartContainer", "RemoveContainer"),
+        "what was started for a client that went away can't be removed",
+        step,
     )
+
+
+def _signal_is_lost() -> Operator:
+    """containerd takes the signal for sent when the stop was given up before it was."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        key = "signalled", call.request.container_id
+        if memory.kept(key, lambda: False):
+            silent = copy_of(call.request)
+            silent.timeout = 0
+            return proceed(silent)
+        if call.ended.wait(_HELD):
+            memory.keep(key, True)
+            raise StatusError("CANCELLED", "the client went away")
+        return proceed(call.request)
+
+    return operator(
+        "signal-lost-when-abandoned",
+        "StopContainer",
+        "after a stop that was given up no signal is sent any more",
+        step,
+    )
+
+
+def _after(rpc: str) -> list[str]:
+    return [f"RuntimeService.{rpc}.retry-after-{way}" for way in ("deadline", "cancel")]
+
+
+FAULTS = [
+    *(
+        fault(_after(rpc), _stuck_when_abandoned(rpc))
+        for rpc in (
+            "RunPodSandbox",
+            "StopPodSandbox",
+            "RemovePodSandbox",
+            "CreateContainer",
+            "StopContainer",
+            "RemoveContainer",
+        )
+    ),
+    fault("RuntimeService.StopContainer.retry-signalled", _signal_is_lost()),
+    fault(_after("StartContainer"), _start_leaves_a_corpse()),
 ]

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stop that takes long, and all that must not wait for it.
+
+A kubelet relists every second, asks for each status, probes, and runs other pods, while some
+container takes its whole grace period to end. One stop must not make it blind to the rest of
+the node; and who takes the container away altogether does not ask for its grace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+
+from cri_conformance.expect import Judge, clause
+from cri_conformance.suite.scripts import WAITING, go, listening, wait_for_file
+from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed
+from cri_conformance.wire.runtime import Container, Runtime, Sandbox
+
+#: Seconds within which an answer is prompt. The stop behind which it must not wait takes longer.
+PROMPT_WITHIN, LONG_STOP = 5.0, 60
+#: Seconds that the end of a container may take which nobody gives any grace.
+FORCED_WITHIN = 15.0
+
+Patience = Callable[[float], float]
+
+
+@contextlib.contextmanager
+def _long_stop(runtime: Runtime, sandbox: Sandbox) -> Iterator[Container]:
+    """A container that was told to stop and takes its time, for as long as the block lasts."""
+    container = listening(runtime, sandbox, WAITING)
+    with ThreadPoolExecutor(1) as pool:
+        stop: Future[Outcome] = pool.submit(
+            runtime.call,
+            "StopContainer",
+            container_id=container.id,
+            timeout=LONG_STOP,
+            deadline=LONG_STOP + 10.0,
+        )
+        try:
+            wait_for_file(runtime, container, "told1")
+            yield container
+        finally:
+            with contextlib.suppress(SetupFailed):
+                go(runtime, container)
+            # If it was not let go, this ends it, and the stop with it.
+            runtime.call("RemoveContainer", container_id=container.id, deadline=30.0)
+            stop.result()
+
+
+# -- who must not wait -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One call while a long stop went on, and how long it took."""
+
+    outcome: Outcome
+    seconds: float
+
+    @classmethod
+    def taken(cls, call: Callable[[], Outcome]) -> Look:
+        began = time.monotonic()
+        outcome = call()
+        return cls(outcome, time.monotonic() - began)
+
+
+@pytest.fixture(scope="module")
+def looks(shared_runtime: Runtime, shared_sandbox: Sandbox, patience: Patience) -> dict[str, Look]:
+    """Call → what came of it while a stop in the shared sandbox was waiting for its container.
+
+    Under ``same sandbox``, what came of creating and starting a container in that one.
+    """
+    runtime, within = shared_runtime, patience(PROMPT_WITHIN)
+    other, new = runtime.sandbox(), runtime.sandbox_config()
+    created, fresh = runtime.container(other), runtime.container_config(other)
+    with _long_stop(runtime, shared_sandbox) as container:
+        asked: dict[str, dict[str, Any]] = {
+            "PodSandboxStatus": {"pod_sandbox_id": shared_sandbox.id},
+            "ListPodSandbox": {},
+            "ContainerStatus": {"container_id": container.id},
+            "ListContainers": {},
+            "ExecSync": {"container_id": container.id, "cmd": ["true"], "timeout": 10},
+            "RunPodSandbox": {"config": new, "runtime_handler": other.handler},
+            "CreateContainer": {
+                "pod_sandbox_id": other.id,
+                "config": fresh,
+                "sandbox_config": other.config,
+            },
+            "StartContainer": {"container_id": created.id},
+        }
+        seen = {
+            rpc: Look.taken(partial(runtime.call, rpc, **fields, deadline=within))
+            for rpc, fields in asked.items()
+        }
+        seen["same sandbox"] = Look.taken(partial(_brought_up, runtime, shared_sandbox, within))
+    return seen
+
+
+def _brought_up(runtime: Runtime, sandbox: Sandbox, within: float) -> Outcome:
+    created = runtime.call(
+        "CreateContainer",
+        pod_sandbox_id=sandbox.id,
+        config=runtime.container_config(sandbox),
+        sandbox_config=sandbox.config,
+        deadline=within,
+    )
+    if not isinstance(created, Ok):
+        return created
+    made = created.response.container_id
+    return runtime.call("StartContainer", container_id=made, deadline=within)
+
+
+_PROMPT = (
+    "PodSandboxStatus",
+    "ListPodSandbox",
+    "ContainerStatus",
+    "ListContainers",
+    "ExecSync",
+    "RunPodSandbox",
+    "CreateContainer",
+    "StartContainer",
+)
+
+
+@pytest.mark.xdist_group("long stop")
+@pytest.mark.parametrize(
+    ("rpc", "name"),
+    [
+        *(
+            pytest.param(rpc, name, marks=clause(f"RuntimeService.{name}"), id=rpc)
+            for rpc in _PROMPT
+            for name in (f"{rpc}.prompt-during-stop",)
+        ),
+        pytest.param(
+            "same sandbox",
+            "CreateContainer.same-sandbox-during-stop",
+            marks=clause("RuntimeService.CreateContainer.same-sandbox-during-stop"),
+            id="same sandbox",
+        ),
+    ],
+)
+def test_answers_during_a_long_stop(
+    looks: dict[str, Look], judge: Judge, rpc: str, name: str
+) -> None:
+    look = looks[rpc]
+    judge.that(
+        f"RuntimeService.{name}",
+        isinstance(look.outcome, Ok),
+        permitted=f"success within {PROMPT_WITHIN:g} s while a container is being stopped",
+        actual=f"{look.outcome} after {look.seconds:.1f} s",
+    )
+
+
+# -- who ends the wait -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rpc",
+    [
+        pytest.param(rpc, marks=clause(f"RuntimeService.{rpc}.during-stop"), id=rpc)
+        for rpc in ("RemoveContainer", "StopPodSandbox")
+    ],
+)
+def test_force_does_not_wait_for_grace(
+    runtime: Runtime, judge: Judge, patience: Patience, rpc: str
+) -> None:
+    sandbox, within = runtime.sandbox(), patience(FORCED_WITHIN)
+    with _long_stop(runtime, sandbox) as container:
+        names: dict[str, Any] = {"pod_sandbox_id": sandbox.id}
+        if rpc == "RemoveContainer":
+            names = {"container_id": container.id}
+        look = Look.taken(lambda: runtime.call(rpc, deadline=within, **names))
+    judge.that(
+        f"RuntimeService.{rpc}.during-stop",
+        isinstance(look.outcome, Ok),
+        permitted=f"success within {FORCED_WITHIN:g} s while a stop with {LONG_STOP} s of grace is"
+        " under way",
+        actual=f"{look.outcome} after {look.seconds:.1f} s",
+        about=names.values(),
+    )
