@@ -171,11 +171,12 @@ def test_slow_clients_hold_up_nobody(
         # Some have taken one part, some none at all.
         for stream in slow[::2]:
             stream.next(within=WITHIN)
-        for rpc, fields in (
-            (there.lister, {}),
-            ("RunPodSandbox", {"config": config, "runtime_handler": runtime.workshop.handler}),
-            ("Status", {}),
-        ):
+        asked: dict[str, dict[str, Any]] = {
+            there.lister: {},
+            "RunPodSandbox": {"config": config, "runtime_handler": runtime.workshop.handler},
+            "Status": {},
+        }
+        for rpc, fields in asked.items():
             begun = time.monotonic()
             judge.ok(promise, runtime.call(rpc, deadline=within, **fields))
             took = time.monotonic() - begun
