@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge
@@ -70,11 +71,18 @@ class Ports:
 
 
 def in_container(runtime: Runtime, sandbox: Sandbox) -> Ports:
-    """Open them in a container. Raises NotExercised if its image has no nc, or SetupFailed."""
+    """Open them in a container.
+
+    Raises NotExercised if its image has no nc that can, SetupFailed if they don't open.
+    """
     number = {name: FIRST_PORT + at for at, name in enumerate(NAMES)}
     lines = [
-        f"nc -ll -p {number[name]} -e /bin/sh -c '{script}' & "
-        for name, script in ((name, _quoted(_SCRIPTS[name])) for name in NAMES)
+        # What goes on after its first connection has two names in the wild.
+        "l=-ll; nc --help 2>&1 | grep -q -e '-lk' && l=-lk; ",
+        *(
+            f"nc $l -p {number[name]} -e /bin/sh -c '{script}' & "
+            for name, script in ((name, _quoted(_SCRIPTS[name])) for name in NAMES)
+        ),
     ]
     container = runtime.running(sandbox, "".join(lines) + "trap 'kill 0' TERM; wait")
     listening = " ".join(f"{one:04X}" for one in number.values())
@@ -82,14 +90,14 @@ def in_container(runtime: Runtime, sandbox: Sandbox) -> Ports:
         container,
         "/bin/sh",
         "-c",
-        "type nc > /dev/null || exit 3; i=0; until ok=1; for p in "
+        "nc --help 2>&1 | grep -q -e '-e PROG' || exit 3; i=0; until ok=1; for p in "
         + listening
         + '; do grep -q ":$p [0-9A-F]*:0000 0A" /proc/net/tcp /proc/net/tcp6 || ok=; done; '
         '[ "$ok" ] || [ $i = 100 ]; do i=$((i+1)); sleep 0.05; done; [ "$ok" ]',
         timeout=20,
     )
     if ready.exit_code == 3:
-        raise NotExercised(Reason.SWITCHED_OFF, "the image of --cri-test-image has no nc")
+        raise NotExercised(Reason.SWITCHED_OFF, "the test image has no nc with -e")
     if ready.exit_code != 0:
         raise SetupFailed("a container did not open its ports")
 
@@ -206,10 +214,15 @@ def escaped(data: bytes) -> bytes:
 
 
 def ask(runtime: Runtime, sandbox_id: str, *ports: int) -> Outcome:
-    """PortForward itself. Raises NotExercised if the runtime has none."""
+    """PortForward itself. Raises NotExercised if the runtime has none, or none for this host."""
     outcome = runtime.call("PortForward", pod_sandbox_id=sandbox_id, port=ports)
     if isinstance(outcome, Refused) and outcome.code == "UNIMPLEMENTED":
         raise NotExercised(Reason.NOT_ADVERTISED, "the runtime has no PortForward")
+    if isinstance(outcome, Ok) and not runtime.client.endpoint.local:
+        host = urlsplit(outcome.response.url).hostname or ""
+        if host == "localhost" or host.startswith("127.") or host == "::1":
+            # Meant for a kubelet, which is on the runtime's host.
+            raise NotExercised(Reason.REMOTE, f"sessions are served on loopback: {host}")
     return outcome
 
 
@@ -318,12 +331,13 @@ def attempt(runtime: Runtime, sandbox_id: str, port: int, quiet: float = 5.0) ->
     except StreamingError as error:
         return Attempt("on opening", str(error))
     try:
-        return _tried(forward, port, quiet)
+        return tried(forward, port, quiet)
     finally:
         forward.abort()
 
 
-def _tried(forward: Forward, port: int, quiet: float) -> Attempt:
+def tried(forward: Forward, port: int, quiet: float) -> Attempt:
+    """As ``attempt``, in a session that is open."""
     data = b""
     try:
         tunnel = forward.connect(port, quiet)

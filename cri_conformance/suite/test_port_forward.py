@@ -32,6 +32,7 @@ from cri_conformance.suite.ports import (
     forwarded,
     same,
     taken,
+    tried,
 )
 from cri_conformance.wire.runtime import Runtime
 from cri_conformance.wire.together import together
@@ -259,6 +260,39 @@ def test_connections_of_a_session(runtime: Runtime, ports: Ports, judge: Judge) 
             word = b"connection %d\n" % number
             came = exchanged(forward, port, word, len(word))
             same(judge, f"{_CALL}.one-after-another", came, word)
+
+
+@clause(f"{_CALL}.ended-freed")
+def test_ended_connections_are_closed(
+    runtime: Runtime, ports: Ports, judge: Judge, patience: Callable[[float], float]
+) -> None:
+    seconds, port = patience(10.0), ports.number["watch"]
+    words = [runtime.name("ended") for _ in range(4)]
+    with forwarded(runtime, ports, "watch") as forward:
+        for word in words:
+            exchanged(forward, port, word.encode() + b"\n", 3)
+        waiting = [word for word in words if not ports.left(word, seconds)]
+        judge.that(
+            f"{_CALL}.ended-freed",
+            not waiting,
+            permitted=f"the connections are closed within {seconds:g} s",
+            actual=f"{len(waiting)} of {len(words)} are open",
+        )
+
+
+@clause(f"{_CALL}.failing-at-once")
+def test_connections_that_fail_at_once(
+    runtime: Runtime, ports: Ports, judge: Judge, patience: Callable[[float], float]
+) -> None:
+    name, quiet = f"{_CALL}.failing-at-once", patience(10.0)
+    for _ in range(3):
+        with forwarded(runtime, ports, "echo") as forward:
+            calls = [partial(tried, forward, ports.closed, quiet)] * 12
+            for became in together(*calls):
+                judge.that(name, became.failed, permitted="an error before any data", actual=became)
+        with forwarded(runtime, ports, "echo") as forward:
+            came = exchanged(forward, ports.number["echo"], b"next", 4)
+            same(judge, name, came, b"next", (ports.sandbox.id,))
 
 
 @clause(f"{_CALL}.sessions-apart")

@@ -92,6 +92,21 @@ def test_empty_id_is_refused(runtime: Runtime, ports: Ports, judge: Judge) -> No
     judge.that(f"{_ID}.empty", tried.failed, permitted="an error", actual=tried)
 
 
+@clause(f"{_CALL}.closed-port")
+def test_sandbox_without_containers_has_no_open_port(
+    runtime: Runtime, ports: Ports, judge: Judge
+) -> None:
+    sandbox = runtime.sandbox()
+    became = attempt(runtime, sandbox.id, ports.closed)
+    judge.that(
+        f"{_CALL}.closed-port",
+        became.failed,
+        permitted="an error before any data",
+        actual=became,
+        about=(sandbox.id,),
+    )
+
+
 @clause(f"{_CALL}.absent-error", f"{_CALL}.stopped-error", f"{_CALL}.error-place")
 def test_sandbox_that_is_not_there_is_refused(runtime: Runtime, ports: Ports, judge: Judge) -> None:
     echo = ports.number["echo"]

@@ -16,7 +16,7 @@ from cri_conformance.reference import parts, process
 NOT_OFFERED = {
     *("UpdateContainerResources", "UpdatePodSandboxResources"),
     *("ContainerStats", "ListContainerStats", "PodSandboxStats", "ListPodSandboxStats"),
-    *("ListMetricDescriptors", "ListPodSandboxMetrics", "PortForward"),
+    *("ListMetricDescriptors", "ListPodSandboxMetrics"),
     *("CheckpointContainer", "CheckpointPod", "RestorePod"),
 }
 NOT_OFFERED |= {streamed for streamed, (twin, *_) in parts.TWINS.items() if twin in NOT_OFFERED}

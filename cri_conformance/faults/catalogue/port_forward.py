@@ -106,6 +106,22 @@ def _crossed_when_many(relay: Relay) -> Tamper:
     return tamper
 
 
+def _many_hang(relay: Relay) -> Tamper:
+    """With four connections or more, errors and ends don't come."""
+    opened: set[str] = set()
+
+    def tamper(move: Move) -> Iterable[Move]:
+        if move.of("server", "data", what="open"):
+            opened.add(move.stream)
+        elif move.of("server", "data", what="end") and move.reset:
+            opened.discard(move.stream)
+        elif len(opened) >= 4 and (move.of("client", what="end") or move.of("client", "error")):
+            return ()
+        return (move,)
+
+    return tamper
+
+
 def _no_more_after(count: int) -> MakeTamper:
     """A session takes so many connections and refuses the rest."""
 
@@ -176,6 +192,11 @@ def _first_port_of_many(relay: Relay) -> Tamper:
         return (move,)
 
     return tamper
+
+
+def _kept_open(relay: Relay) -> Tamper:
+    """The runtime does not learn that the client ended a connection."""
+    return lambda move: () if move.of("server", "data", what="end") else (move,)
 
 
 def _refused(relay: Relay) -> Tamper:
@@ -301,6 +322,8 @@ FAULTS = [
         f"{_CALL}.one-after-another",
         divert("PortForward", "thirty-connections-at-most", _no_more_after(30)),
     ),
+    fault(f"{_CALL}.ended-freed", divert("PortForward", "keeps-what-ended", _kept_open)),
+    fault(f"{_CALL}.failing-at-once", divert("PortForward", "hangs-when-many-fail", _many_hang)),
     fault(
         f"{_CALL}.sessions-apart",
         divert("PortForward", "two-sessions-at-most", _Together().at_most(2)),
