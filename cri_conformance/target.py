@@ -35,6 +35,8 @@ from cri_conformance.wire.runtime import Runtime, Workshop, ours, poll, remove
 CONNECT_WITHIN = 2.0
 #: Seconds within which the runtime knows an image that was loaded beside it.
 LOADED_WITHIN = 5.0
+#: The cgroup below which sandboxes go where we choose it.
+CGROUP_PARENT = "/cri-conformance"
 
 
 class TargetError(Exception):
@@ -68,11 +70,17 @@ class Facts:
     isolates: bool
     #: Where the file system of the runtime's host is seen from here; "" if it can't be.
     host_root: str
+    #: The cgroup that sandboxes go below; "" for the runtime's own choice.
+    cgroup_parent: str
 
     def workshop(self) -> Workshop:
         """What the scopes of this run share."""
         return Workshop(
-            Run(self.run_nonce, self.run_owner), self.image, self.handler, self.log_root
+            Run(self.run_nonce, self.run_owner),
+            self.image,
+            self.handler,
+            self.log_root,
+            self.cgroup_parent,
         )
 
     def plain(self) -> dict[str, Any]:
@@ -189,6 +197,7 @@ class Preparation:
         minor, source = self._minor(client, embedded=embedded)
         log_root = self._log_root(at)
         loader = settings.image_loader or load.default_loader(version.runtime_name, at.socket)
+        host_root = str(settings.host_root or "/" if at.local or settings.host_root else "")
         return Facts(
             endpoint=at.text,
             image_endpoint=image_at.text if image_at else "",
@@ -212,7 +221,8 @@ class Preparation:
             log_root=log_root,
             loader=loader,
             isolates=not embedded,
-            host_root=str(settings.host_root or "/" if at.local or settings.host_root else ""),
+            host_root=host_root,
+            cgroup_parent="" if embedded else self._cgroup_parent(client, host_root),
         )
 
     def _minor(self, client: Client, *, embedded: bool) -> tuple[Minor, str]:
@@ -275,6 +285,21 @@ class Preparation:
             ) from None
         return str(there)
 
+    def _cgroup_parent(self, client: Client, host_root: str) -> str:
+        """What a kubelet always gives, and some runtimes can't measure a sandbox without.
+
+        "" where we could not remove afterwards what the runtime leaves of it, or would have to
+        guess the form that its cgroup driver wants.
+        """
+        if not host_root or os.geteuid() != 0:
+            return ""
+        self._undo.callback(_remove_cgroups, Path(host_root) / "sys/fs/cgroup")
+        told = client.call("RuntimeConfig")
+        if not isinstance(told, Ok) or not told.response.HasField("linux"):
+            return ""
+        by_path = told.response.linux.cgroup_driver == types.CGROUPFS
+        return CGROUP_PARENT if by_path else ""
+
     def _temporary(self, what: str, below: Path | None = None) -> str:
         prefix = f"{sweep.FOLDER_PREFIX}{self.run.nonce}-"
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=below))
@@ -318,6 +343,15 @@ class Preparation:
                 "into the runtime's own store (for containerd: namespace k8s.io)?"
             ) from None
         return name
+
+
+def _remove_cgroups(hierarchies: Path) -> None:
+    """Remove empty cgroups below ours; those of a run that still goes on are not empty."""
+    name = CGROUP_PARENT.lstrip("/")
+    for root in (hierarchies / name, *hierarchies.glob(f"*/{name}")):
+        for folder, _, _ in os.walk(root, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
 
 
 def _look_at(at: endpoint.Endpoint) -> None:

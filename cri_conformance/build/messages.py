@@ -32,6 +32,7 @@ def sandbox_config(
     uid: str = "",
     attempt: int = 0,
     log_directory: str = "",
+    cgroup_parent: str = "",
     network: types.NamespaceMode.ValueType = types.POD,
 ) -> types.PodSandboxConfig:
     """A pod sandbox named ``name`` in our namespace, with a uid of its own unless one is given.
@@ -46,10 +47,11 @@ def sandbox_config(
         labels={POD_NAME: name, POD_NAMESPACE: namespace, POD_UID: uid, **labels},
         annotations=annotations or {},
         linux=types.LinuxPodSandboxConfig(
+            cgroup_parent=cgroup_parent,
             security_context=types.LinuxSandboxSecurityContext(
                 # The kubelet asks for the pid namespace of v1 pods in so many words.
                 namespace_options=types.NamespaceOption(network=network, pid=types.CONTAINER)
-            )
+            ),
         ),
     )
 

@@ -44,3 +44,17 @@ def containers(
 def _labelled(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
     # A label that is not there must not match an empty value; get() tells them apart.
     return all(labels.get(key) == value for key, value in selector.items())
+
+
+def sandbox_figures(item: types.PodSandbox, wanted: types.PodSandboxStatsFilter) -> bool:
+    """Whether a sandbox is to be measured."""
+    return wanted.id in ("", item.id) and _labelled(item.labels, wanted.label_selector)
+
+
+def container_figures(item: types.Container, wanted: types.ContainerStatsFilter) -> bool:
+    """Whether a container is to be measured, if it runs."""
+    return (
+        wanted.id in ("", item.id)
+        and wanted.pod_sandbox_id in ("", item.pod_sandbox_id)
+        and _labelled(item.labels, wanted.label_selector)
+    )

@@ -237,6 +237,18 @@ class Processes:
         }
         return list(procfs.below(ours, roots).values())
 
+    def members(self, leaders: Mapping[str, int]) -> dict[str, list[procfs.Stat]]:
+        """What belongs to each of several markers, given the pids of their first processes."""
+        ours = procfs.below(procfs.table(), {os.getpid()})
+        ours.pop(os.getpid(), None)
+        sessions = {pid: marker for marker, pid in leaders.items()}
+        roots: dict[str, set[int]] = {marker: set() for marker in leaders}
+        for pid, one in ours.items():
+            marker = sessions.get(one.session) or procfs.marker(pid).partition("/")[0]
+            if marker in roots:
+                roots[marker].add(pid)
+        return {marker: list(procfs.below(ours, roots[marker]).values()) for marker in roots}
+
     def close(self) -> None:
         """Start nothing more, and kill every descendant of this runtime."""
         with self._spawning:

@@ -15,11 +15,13 @@ from cri_conformance.reference.events import Events
 from cri_conformance.reference.exec import Exec, WhenGone
 from cri_conformance.reference.forwarding import Forwarding
 from cri_conformance.reference.images import Images
+from cri_conformance.reference.metrics import Metrics
 from cri_conformance.reference.processes import Processes
 from cri_conformance.reference.resources import Resources
 from cri_conformance.reference.sandboxes import Sandboxes
 from cri_conformance.reference.sessions import Sessions
 from cri_conformance.reference.state import Store
+from cri_conformance.reference.stats import Stats
 from cri_conformance.reference.sweep import StateDirectory
 from cri_conformance.streaming.server import Server
 
@@ -45,6 +47,8 @@ class Runtime:
         self._streaming = Server()
         sessions = Sessions(store, self._processes, self._containers, self._streaming.offer)
         resources = Resources(store)
+        stats = Stats(store, self._processes, directory)
+        metrics = Metrics(stats)
         calls: list[Call] = [
             status.Version,
             status.Status,
@@ -67,6 +71,12 @@ class Runtime:
             Forwarding(store, self._streaming.offer).PortForward,
             resources.UpdateContainerResources,
             resources.UpdatePodSandboxResources,
+            stats.ContainerStats,
+            stats.ListContainerStats,
+            stats.PodSandboxStats,
+            stats.ListPodSandboxStats,
+            metrics.ListMetricDescriptors,
+            metrics.ListPodSandboxMetrics,
             images.ListImages,
             images.ImageStatus,
             images.PullImage,

@@ -23,6 +23,7 @@ from cri_conformance.suite.container_life import Endings, Life, endings, live
 from cri_conformance.suite.event_life import EventLife
 from cri_conformance.suite.event_life import live as live_with_events
 from cri_conformance.suite.images import Images
+from cri_conformance.suite.measured import Measured, measure
 from cri_conformance.suite.population import Population, settle
 from cri_conformance.suite.ports import Ports, in_container, in_this_process
 from cri_conformance.target import Target
@@ -75,6 +76,12 @@ def shared_sandbox(shared_runtime: Runtime) -> Sandbox:
 def population(shared_runtime: Runtime) -> Population:
     """Dozens of sandboxes and containers for filters to choose from."""
     return settle(shared_runtime)
+
+
+@pytest.fixture(scope="session")
+def measured(shared_runtime: Runtime) -> Measured:
+    """A few sandboxes and containers with figures, for tests that only look at them."""
+    return measure(shared_runtime)
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,8 @@ class Workshop:
     image: str
     handler: str
     log_root: str
+    #: The cgroup that sandboxes go below; "" for the runtime's own choice.
+    cgroup_parent: str = ""
     #: Every id this run was ever given: what is in here can't be mistaken for a foreign object.
     ids: set[str] = field(default_factory=set)
 
@@ -189,6 +191,7 @@ class Runtime:
         labels = {**self.workshop.run.labels(), **options.pop("labels", {})}
         root = self.workshop.log_root
         options.setdefault("log_directory", f"{root}/{name}" if root else "")
+        options.setdefault("cgroup_parent", self.workshop.cgroup_parent)
         return messages.sandbox_config(name, labels=labels, **options)
 
     def container_config(self, sandbox: Sandbox, **options: Any) -> types.ContainerConfig:

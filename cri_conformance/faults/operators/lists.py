@@ -35,6 +35,8 @@ LISTS = {
     "StreamPodSandboxStats": "pod_sandbox_stats",
     "StreamPodSandboxMetrics": "pod_sandbox_metrics",
     "StreamImages": "images",
+    "ListContainerStats": "stats",
+    "ListPodSandboxStats": "stats",
 }
 
 
@@ -203,7 +205,7 @@ def or_labels(rpc: str, *, when: When = always) -> Operator:
 def _union(rpc: str, path: str, responses: list[Any]) -> Any:
     found: dict[str, Any] = {}
     for response in responses:
-        found.update((item.id, item) for item in getattr(response, path))
+        found.update((_named(item).id, item) for item in getattr(response, path))
     union = RPCS[rpc].response()
     getattr(union, path).extend(found.values())
     return union
@@ -232,13 +234,19 @@ def filter_by(
         for place in asked.places(open_request):
             place.set(None)
         response = copy_of(proceed(open_request))
-        kept = [copy_of(item) for item in getattr(response, LISTS[rpc]) if matches(item, value)]
+        items = getattr(response, LISTS[rpc])
+        kept = [copy_of(item) for item in items if matches(_named(item), value)]
         response.ClearField(LISTS[rpc])
         getattr(response, LISTS[rpc]).extend(kept)
         return response
 
     name = named("filter", rpc, f"filter.{field}", how, when=when)
     return operator(name, rpc, f"{rpc} takes filter.{field} {how}", step)
+
+
+def _named(item: Any) -> Any:
+    """What has the id and the labels of an item: of figures, it is their attributes."""
+    return getattr(item, "attributes", item)
 
 
 def _wanted(place: Place) -> Any:

@@ -242,6 +242,17 @@ def drifts(
     return _at("drift", rpc, path, work, when=when, where=where, detail=change.name)
 
 
+def falls(
+    rpc: str, path: str, start: int, *, when: When = always, where: Where | None = None
+) -> Operator:
+    """Breaks "this never falls": a number that begins high and is less at each read."""
+
+    def work(place: Place, call: Call, memory: Memory) -> None:
+        place.set(start - memory.count(("fall", path, subject(call.rpc, call.request))))
+
+    return _at("sink", rpc, path, work, when=when, where=where, create=True)
+
+
 def freezes(rpc: str, path: str, *, when: When = always, where: Where | None = None) -> Operator:
     """Breaks "this follows what happens": the value first read of an object stays for ever."""
 

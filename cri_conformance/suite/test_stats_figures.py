@@ -1,0 +1,543 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of containers: true to what the containers do, whole, and never running backwards.
+
+What a container really uses is known from inside: it reads its processor time from the
+kernel, keeps so much memory, writes so many bytes. Lower bounds are exact, as whatever a
+runtime measures includes that; upper bounds are wide. Runtimes gather some figures only now
+and then: those are waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cri_conformance.contract.verdict import Reason
+from cri_conformance.expect import Judge, clause
+from cri_conformance.suite.measured import (
+    FILES,
+    HELD,
+    MEMORY_LIMIT,
+    SWAP_LIMIT,
+    WORKS_WITHIN,
+    WRITTEN,
+    Measured,
+    Part,
+    eventually,
+    work_until,
+)
+from cri_conformance.suite.scripts import wait_for_file
+from cri_conformance.wire.host import Host
+from cri_conformance.wire.runtime import Container, Runtime
+
+pytestmark = pytest.mark.xdist_group("measured")
+
+Patience = Callable[[float], float]
+#: Seconds until figures must have followed what a container did.
+_FOLLOWS_WITHIN, _LAYER_WITHIN = 20.0, 60.0
+#: Nanoseconds by which clocks, and what they are read for, may differ.
+_CLOCKS_DIFFER = 60 * 10**9
+_PAGE = 64 * 1024
+
+_STAMPED = (
+    "CpuUsage",
+    "MemoryUsage",
+    "SwapUsage",
+    "IoUsage",
+    "FilesystemUsage",
+    "NetworkUsage",
+    "ProcessUsage",
+)
+
+
+def _reported(measured: Measured, judge: Judge, kind: str) -> list[Part]:
+    """All messages of a kind. Ends the test if there is none."""
+    measured.of("ContainerStats", "ListContainerStats")
+    found = measured.parts(kind)
+    if not found:
+        judge.skip(Reason.NOT_ADVERTISED, f"no {kind} is reported")
+    return found
+
+
+# -- times -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(
+            kind,
+            marks=clause(f"{kind}.timestamp.positive", f"{kind}.timestamp.collection-time"),
+            id=kind,
+        )
+        for kind in _STAMPED
+    ],
+)
+def test_timestamps_are_of_now(measured: Measured, judge: Judge, kind: str) -> None:
+    for part in _reported(measured, judge, kind):
+        at = part.message.timestamp
+        judge.that(
+            f"{kind}.timestamp.positive",
+            at > 0,
+            permitted="a timestamp greater than zero",
+            actual=f"{at} for {part}",
+            about=[part.about],
+        )
+        if at <= 0:
+            # As known: there is no time to be judged.
+            judge.not_exercised(f"{kind}.timestamp.collection-time", Reason.NOT_ADVERTISED)
+            continue
+        begun = measured.created.get(part.about, 0)
+        judge.that(
+            f"{kind}.timestamp.collection-time",
+            begun <= at <= part.answer.answered + _CLOCKS_DIFFER,
+            permitted=f"nanoseconds between {begun} and {part.answer.answered}",
+            actual=f"{at} for {part}",
+            about=[part.about],
+        )
+
+
+@clause("CpuUsage.timestamp.not-falling", "MemoryUsage.timestamp.not-falling")
+def test_timestamps_do_not_go_back(measured: Measured, judge: Judge) -> None:
+    for kind in ("CpuUsage", "MemoryUsage"):
+        latest: dict[tuple[str, str], int] = defaultdict(int)
+        for part in _reported(measured, judge, kind):
+            # Of a single call: lists may come from what was gathered before.
+            seen = (part.answer.rpc, part.about)
+            at = part.message.timestamp
+            judge.that(
+                f"{kind}.timestamp.not-falling",
+                at >= latest[seen],
+                permitted=f"no earlier time than {latest[seen]} in the answer before",
+                actual=f"{at} for {part}",
+                about=[part.about],
+            )
+            latest[seen] = at
+
+
+# -- what only grows ---------------------------------------------------------------------------
+
+_GROWING = {
+    "CpuUsage.usage_core_nano_seconds": "processor time",
+    "MemoryUsage.page_faults": "page faults",
+    "MemoryUsage.major_page_faults": "major page faults",
+}
+
+
+@clause(*(f"{name}.not-falling" for name in _GROWING))
+def test_sums_never_fall(measured: Measured, judge: Judge) -> None:
+    for name, what in _GROWING.items():
+        kind, field = name.split(".")
+        parts = [p for p in _reported(measured, judge, kind) if p.message.HasField(field)]
+        if not parts:
+            judge.not_exercised(f"{name}.not-falling", Reason.NOT_ADVERTISED, f"no {field}")
+        _judge_growing(
+            judge,
+            f"{name}.not-falling",
+            what,
+            [(part.about, part, getattr(part.message, field).value) for part in parts],
+        )
+
+
+def _judge_growing(
+    judge: Judge, clause_id: str, what: str, values: list[tuple[str, Part, int]]
+) -> None:
+    """Each object's values, in the order of their times, must not fall."""
+    series: dict[str, list[tuple[int, int, Part]]] = defaultdict(list)
+    for key, part, value in values:
+        series[key].append((part.message.timestamp, value, part))
+    for seen in series.values():
+        seen.sort(key=lambda one: one[:2])
+        before = 0
+        for at, value, part in seen:
+            judge.that(
+                clause_id,
+                value >= before,
+                permitted=f"{what} of at least {before}, as it was before",
+                actual=f"{value} at {at} for {part}",
+                about=[part.about],
+            )
+            before = value
+
+
+# -- processors --------------------------------------------------------------------------------
+
+
+@clause(
+    "ContainerStats.cpu.set",
+    "CpuUsage.usage_core_nano_seconds.nanoseconds",
+    "CpuUsage.usage_core_nano_seconds.each-its-own",
+)
+def test_processor_time_is_what_was_used(
+    runtime: Runtime, measured: Measured, judge: Judge, patience: Patience
+) -> None:
+    def used(stats: Any) -> int:
+        return int(stats.cpu.usage_core_nano_seconds.value)
+
+    worker = measured.containers["worker"]
+    stats = eventually(
+        measured, "worker", lambda s: used(s) >= measured.worked, patience(_FOLLOWS_WITHIN)
+    )
+    judge.that(
+        "ContainerStats.cpu.set",
+        stats.cpu.HasField("usage_core_nano_seconds"),
+        permitted="processor time of a running container",
+        actual="none",
+        about=[worker.id],
+    )
+    alive = time.time_ns() - measured.created[worker.id] + _CLOCKS_DIFFER
+    most = alive * _processors(runtime, worker)
+    judge.that(
+        "CpuUsage.usage_core_nano_seconds.nanoseconds",
+        measured.worked <= used(stats) <= most,
+        permitted=f"at least the {measured.worked} ns that it read itself, and at most {most}",
+        actual=used(stats),
+        about=[worker.id],
+    )
+    idle = measured.containers["idle"]
+    judge.that(
+        "CpuUsage.usage_core_nano_seconds.each-its-own",
+        used(measured.latest("idle")) < used(stats),
+        permitted=f"less than {used(stats)} ns for one that was idle beside one that worked",
+        actual=used(measured.latest("idle")),
+        about=[idle.id, worker.id],
+    )
+
+
+def _processors(runtime: Runtime, container: Container) -> int:
+    """Processors that a container can see, which are all that it can use."""
+    shown = runtime.exec(container, "cat", "/proc/cpuinfo").stdout.decode(errors="replace")
+    # Not every architecture lists them one by one.
+    return max(len([line for line in shown.splitlines() if line.startswith("processor")]), 1)
+
+
+@clause("CpuUsage.usage_nano_cores.busy-not-zero", "CpuUsage.usage_nano_cores.within-cores")
+def test_rate_of_a_busy_container(runtime: Runtime, measured: Measured, judge: Judge) -> None:
+    """Asked when it has worked for a moment, and when it has for another; not in between, as in
+    a time so short it may not have had a processor at all."""
+    script = work_until("some", 10) + work_until("more", 30) + work_until("over", 300)
+    busy = runtime.running(measured.pods["work"], script)
+    most = _processors(runtime, busy) * 15 * 10**8
+    rates: list[int] = []
+    for moment in ("some", "more"):
+        wait_for_file(runtime, busy, moment, WORKS_WITHIN)
+        listed = runtime.get("ListContainerStats", filter={"id": busy.id}).stats
+        for stats in (*listed, runtime.get("ContainerStats", container_id=busy.id).stats):
+            if stats.cpu.HasField("usage_nano_cores"):
+                rates.append(stats.cpu.usage_nano_cores.value)
+    runtime.get("RemoveContainer", container_id=busy.id)
+    if not rates:
+        judge.skip(Reason.NOT_ADVERTISED, "no usage_nano_cores is reported")
+    judge.that(
+        "CpuUsage.usage_nano_cores.within-cores",
+        max(rates) <= most,
+        permitted=f"at most {most} ns a second, more than all processors can give",
+        actual=f"rates {rates}",
+        about=[busy.id],
+    )
+    judge.that(
+        "CpuUsage.usage_nano_cores.busy-not-zero",
+        all(rates),
+        permitted="no rate, or one greater than zero, of a container that has always been busy",
+        actual=f"rates {rates}",
+        about=[busy.id],
+    )
+
+
+# -- memory ------------------------------------------------------------------------------------
+
+
+@clause(
+    "ContainerStats.memory.set",
+    "MemoryUsage.working_set_bytes.holds",
+    "MemoryUsage.usage_bytes.holds",
+    "MemoryUsage.rss_bytes.holds",
+)
+def test_memory_is_what_is_held(measured: Measured, judge: Judge, patience: Patience) -> None:
+    def holds(stats: Any) -> bool:
+        return bool(stats.memory.working_set_bytes.value >= HELD)
+
+    stats = eventually(measured, "worker", holds, patience(_FOLLOWS_WITHIN))
+    about = [measured.containers["worker"].id]
+    judge.that(
+        "ContainerStats.memory.set",
+        stats.memory.HasField("working_set_bytes"),
+        permitted="the working set of a running container",
+        actual="none",
+        about=about,
+    )
+    idle = measured.latest("idle").memory.working_set_bytes.value
+    working = stats.memory.working_set_bytes.value
+    judge.that(
+        "MemoryUsage.working_set_bytes.holds",
+        working >= HELD and idle < working,
+        permitted=f"a working set of at least {HELD} bytes, and of less in an idle container",
+        actual=f"{working} bytes, and {idle}",
+        about=about,
+    )
+    for field in ("usage_bytes", "rss_bytes"):
+        given = stats.memory.HasField(field)
+        if not given:
+            judge.not_exercised(f"MemoryUsage.{field}.holds", Reason.NOT_ADVERTISED, f"no {field}")
+            continue
+        value = getattr(stats.memory, field).value
+        judge.that(
+            f"MemoryUsage.{field}.holds",
+            value >= HELD,
+            permitted=f"at least the {HELD} bytes that the container holds",
+            actual=value,
+            about=about,
+        )
+
+
+@clause("MemoryUsage.working_set_bytes.within-usage", "MemoryUsage.rss_bytes.within-usage")
+def test_parts_of_memory_are_not_more_than_all(
+    measured: Measured, judge: Judge, patience: Patience
+) -> None:
+    """Of a container that does nothing: the kernel's counters need a moment to agree."""
+    for field in ("working_set_bytes", "rss_bytes"):
+        clause_id = f"MemoryUsage.{field}.within-usage"
+
+        def within(stats: Any, field: str = field) -> bool:
+            return bool(getattr(stats.memory, field).value <= stats.memory.usage_bytes.value)
+
+        stats = eventually(measured, "worker", within, patience(_FOLLOWS_WITHIN))
+        if not stats.memory.HasField(field) or not stats.memory.HasField("usage_bytes"):
+            judge.not_exercised(clause_id, Reason.NOT_ADVERTISED, "not both are reported")
+            continue
+        judge.that(
+            clause_id,
+            within(stats),
+            permitted=f"at most the {stats.memory.usage_bytes.value} bytes in use",
+            actual=getattr(stats.memory, field).value,
+            about=[measured.containers["worker"].id],
+        )
+
+
+@clause("MemoryUsage.page_faults.counted")
+def test_page_faults_are_counted(measured: Measured, judge: Judge) -> None:
+    parts = [
+        p for p in _reported(measured, judge, "MemoryUsage") if p.message.HasField("page_faults")
+    ]
+    running = {one.id for one in measured.running.values()}
+    for part in parts:
+        judge.that(
+            "MemoryUsage.page_faults.counted",
+            part.message.page_faults.value or part.about not in running,
+            permitted="some page faults of a container that runs",
+            actual=f"0 for {part}",
+            about=[part.about],
+        )
+    if not parts:
+        judge.skip(Reason.NOT_ADVERTISED, "no page_faults are reported")
+
+
+@clause("MemoryUsage.available_bytes.limit-minus-working-set")
+def test_available_memory_is_what_the_limit_leaves(
+    measured: Measured, judge: Judge, isolation: None
+) -> None:
+    memory = measured.latest("limited").memory
+    if not memory.HasField("available_bytes"):
+        judge.skip(Reason.NOT_ADVERTISED, "no available_bytes is reported")
+    both = memory.available_bytes.value + memory.working_set_bytes.value
+    judge.that(
+        "MemoryUsage.available_bytes.limit-minus-working-set",
+        abs(both - MEMORY_LIMIT) <= _PAGE,
+        permitted=f"available and working set together {MEMORY_LIMIT} bytes, the limit",
+        actual=f"{memory.available_bytes.value} + {memory.working_set_bytes.value} = {both}",
+        about=[measured.containers["limited"].id],
+    )
+
+
+@clause("SwapUsage.swap_available_bytes.within-limit", "SwapUsage.swap_usage_bytes.on-swap")
+def test_swap(runtime: Runtime, measured: Measured, judge: Judge) -> None:
+    swap = measured.latest("limited").swap
+    if measured.has_swap_limit and swap.HasField("swap_available_bytes"):
+        both = swap.swap_available_bytes.value + swap.swap_usage_bytes.value
+        judge.that(
+            "SwapUsage.swap_available_bytes.within-limit",
+            both <= SWAP_LIMIT,
+            permitted=f"available and used swap together at most {SWAP_LIMIT} bytes, the limit",
+            actual=both,
+            about=[measured.containers["limited"].id],
+        )
+    else:
+        judge.not_exercised(
+            "SwapUsage.swap_available_bytes.within-limit",
+            Reason.NOT_ADVERTISED,
+            "no available swap is reported, or there are no limits on swap",
+        )
+    worker = measured.containers["worker"]
+    used = measured.latest("worker").swap
+    if not used.HasField("swap_usage_bytes"):
+        judge.not_exercised("SwapUsage.swap_usage_bytes.on-swap", Reason.NOT_ADVERTISED)
+        return
+    space = _swap_space(runtime, worker)
+    judge.that(
+        "SwapUsage.swap_usage_bytes.on-swap",
+        used.swap_usage_bytes.value <= space,
+        permitted=f"at most the {space} bytes of swap space that there are",
+        actual=used.swap_usage_bytes.value,
+        about=[worker.id],
+    )
+
+
+def _swap_space(runtime: Runtime, container: Container) -> int:
+    shown = runtime.exec(container, "cat", "/proc/meminfo").stdout.decode(errors="replace")
+    for line in shown.splitlines():
+        if line.startswith("SwapTotal:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+# -- waiting -----------------------------------------------------------------------------------
+
+
+@clause(
+    "PsiStats.Full.within-some",
+    "PsiStats.Some.reported",
+    "PsiData.Total.not-falling",
+    *(f"PsiData.{name}.percentage" for name in ("Avg10", "Avg60", "Avg300")),
+)
+def test_waiting_times(measured: Measured, judge: Judge) -> None:
+    found = list(_waiting(measured))
+    if not found:
+        judge.skip(Reason.NOT_ADVERTISED, "no waiting times are reported")
+    totals: list[tuple[str, Part, int]] = []
+    for part in found:
+        psi = part.message.psi
+        for name in ("Full", "Some"):
+            data = getattr(psi, name)
+            totals.append((f"{part.about} {part.kind} {name}", part, data.Total))
+            for average in ("Avg10", "Avg60", "Avg300"):
+                judge.that(
+                    f"PsiData.{average}.percentage",
+                    0 <= getattr(data, average) <= 100,
+                    permitted="a percentage between 0 and 100",
+                    actual=f"{getattr(data, average)} in {name} of {part}",
+                    about=[part.about],
+                )
+        judge.that(
+            "PsiStats.Full.within-some",
+            psi.Full.Total <= psi.Some.Total or not psi.HasField("Some"),
+            permitted=f"at most {psi.Some.Total} ns, in which at least one task waited",
+            actual=f"{psi.Full.Total} ns in {part}",
+            about=[part.about],
+        )
+    alone = sum(
+        part.message.psi.HasField("Some") != part.message.psi.HasField("Full") for part in found
+    )
+    judge.record("PsiStats.Some.reported", f"{alone} of {len(found)} have one without the other")
+    _judge_growing(judge, "PsiData.Total.not-falling", "waiting time", totals)
+
+
+def _waiting(measured: Measured) -> Iterator[Part]:
+    measured.of("ContainerStats", "ListContainerStats")
+    for kind in ("CpuUsage", "MemoryUsage", "IoUsage"):
+        yield from (part for part in measured.parts(kind) if part.message.HasField("psi"))
+
+
+@clause(
+    "ContainerStats.swap.reported",
+    "ContainerStats.io.reported",
+    "CpuUsage.psi.reported",
+    "MemoryUsage.psi.reported",
+    "IoUsage.psi.reported",
+    "MemoryUsage.available_bytes.without-limit",
+)
+def test_what_is_reported_at_all(measured: Measured, judge: Judge) -> None:
+    stats = measured.latest("worker")
+    for field in ("swap", "io"):
+        judge.record(f"ContainerStats.{field}.reported", _word(stats.HasField(field)))
+    for kind, field in (("CpuUsage", "cpu"), ("MemoryUsage", "memory"), ("IoUsage", "io")):
+        judge.record(f"{kind}.psi.reported", _word(getattr(stats, field).HasField("psi")))
+    given = stats.memory.HasField("available_bytes")
+    shown = stats.memory.available_bytes.value if given else "nothing"
+    judge.record("MemoryUsage.available_bytes.without-limit", f"given: {shown}")
+
+
+def _word(reported: bool) -> str:
+    return "reported" if reported else "not reported"
+
+
+# -- the writable layer: last, as runtimes look at disks seldom ---------------------------------
+
+
+@clause("ContainerStats.writable_layer.reported", "FilesystemUsage.fs_id.names-one")
+def test_layer_says_where_it_is(measured: Measured, judge: Judge) -> None:
+    stats = measured.latest("worker")
+    about = [measured.containers["worker"].id]
+    judge.that(
+        "ContainerStats.writable_layer.reported",
+        stats.HasField("writable_layer"),
+        permitted="disk space of a running container",
+        actual="none",
+        about=about,
+    )
+    if not stats.HasField("writable_layer"):
+        judge.skip(Reason.NOT_ADVERTISED, "no writable layer is reported")
+    judge.that(
+        "FilesystemUsage.fs_id.names-one",
+        stats.writable_layer.fs_id.mountpoint,
+        permitted="a file system with a mountpoint",
+        actual="none",
+        about=about,
+    )
+
+
+@clause("FilesystemIdentifier.mountpoint.exists", "FilesystemIdentifier.mountpoint.is-mountpoint")
+def test_file_system_is_there(measured: Measured, judge: Judge, host: Host) -> None:
+    named = measured.latest("worker").writable_layer.fs_id.mountpoint
+    if not named:
+        judge.skip(Reason.NOT_ADVERTISED, "no file system is named")
+    here = host.path(named)
+    judge.that(
+        "FilesystemIdentifier.mountpoint.exists",
+        named.startswith("/") and here.exists(),
+        permitted="an absolute path that exists on the runtime's host",
+        actual=named,
+        about=[measured.containers["worker"].id],
+    )
+    mounted = "is" if here.is_mount() else "is not"
+    judge.record("FilesystemIdentifier.mountpoint.is-mountpoint", f"it {mounted} mounted there")
+
+
+@clause("FilesystemUsage.used_bytes.grows", "FilesystemUsage.inodes_used.grows")
+def test_layer_grows_with_what_is_written(
+    measured: Measured, judge: Judge, patience: Patience
+) -> None:
+    def layer(stats: Any) -> tuple[int, int]:
+        return stats.writable_layer.used_bytes.value, stats.writable_layer.inodes_used.value
+
+    def grown(stats: Any) -> bool:
+        used, inodes = layer(stats)
+        given = stats.writable_layer.HasField("inodes_used")
+        return used >= WRITTEN and (inodes >= FILES or not given)
+
+    stats = eventually(measured, "worker", grown, patience(_LAYER_WITHIN))
+    if not stats.writable_layer.HasField("used_bytes"):
+        judge.skip(Reason.NOT_ADVERTISED, "no used_bytes is reported")
+    about = [measured.containers["worker"].id]
+    used, inodes = layer(stats)
+    beside = layer(measured.latest("idle"))[0]
+    judge.that(
+        "FilesystemUsage.used_bytes.grows",
+        used >= WRITTEN and beside < WRITTEN,
+        permitted=f"at least the {WRITTEN} bytes that were written, and fewer for one beside it",
+        actual=f"{used} bytes, and {beside}",
+        about=about,
+    )
+    if not stats.writable_layer.HasField("inodes_used"):
+        judge.not_exercised("FilesystemUsage.inodes_used.grows", Reason.NOT_ADVERTISED)
+        return
+    judge.that(
+        "FilesystemUsage.inodes_used.grows",
+        inodes >= FILES,
+        permitted=f"at least the {FILES} files that were made",
+        actual=inodes,
+        about=about,
+    )
