@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from cri_conformance.api.status import StatusError
 from cri_conformance.reference import parts, status
+from cri_conformance.reference.checkpoints import Checkpoints
 from cri_conformance.reference.containers import Containers
 from cri_conformance.reference.events import Events
 from cri_conformance.reference.exec import Exec, WhenGone
@@ -49,6 +50,7 @@ class Runtime:
         resources = Resources(store)
         stats = Stats(store, self._processes, directory)
         metrics = Metrics(stats)
+        checkpoints = Checkpoints(store)
         calls: list[Call] = [
             status.Version,
             status.Status,
@@ -77,6 +79,9 @@ class Runtime:
             stats.ListPodSandboxStats,
             metrics.ListMetricDescriptors,
             metrics.ListPodSandboxMetrics,
+            checkpoints.CheckpointContainer,
+            checkpoints.CheckpointPod,
+            checkpoints.RestorePod,
             images.ListImages,
             images.ImageStatus,
             images.PullImage,

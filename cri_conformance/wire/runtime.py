@@ -117,7 +117,7 @@ class Runtime:
             if rpc == "RemoveImage":
                 self._guard_image(getattr(request, "image").image)  # noqa: B009
         outcome = self.client.call(rpc, request, deadline=deadline, cancel_after=cancel_after)
-        if rpc == "RunPodSandbox":
+        if rpc in ("RunPodSandbox", "RestorePod"):
             self._made(self._sandboxes, request, outcome, "pod_sandbox_id")
         elif rpc == "CreateContainer":
             self._made(self._containers, request, outcome, "container_id")

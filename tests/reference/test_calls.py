@@ -14,10 +14,8 @@ from cri_conformance.api.rpcs import RPCS
 from cri_conformance.reference import parts, process
 
 NOT_OFFERED = {
-    *("UpdateContainerResources", "UpdatePodSandboxResources"),
     *("ContainerStats", "ListContainerStats", "PodSandboxStats", "ListPodSandboxStats"),
     *("ListMetricDescriptors", "ListPodSandboxMetrics"),
-    *("CheckpointContainer", "CheckpointPod", "RestorePod"),
 }
 NOT_OFFERED |= {streamed for streamed, (twin, *_) in parts.TWINS.items() if twin in NOT_OFFERED}
 
