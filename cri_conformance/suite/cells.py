@@ -17,6 +17,7 @@ from typing import TypeAlias
 from cri_conformance.api import types
 from cri_conformance.build import messages
 from cri_conformance.suite.container_life import folder_on_host
+from cri_conformance.suite.images import NAMED_USER, Images, spec
 from cri_conformance.suite.observed import CAPABILITIES, MARK, SCRIPT, Observed, parse
 from cri_conformance.wire.outcome import Outcome, SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
@@ -35,9 +36,6 @@ READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trig
 UID, GID, GROUPS = 12345, 23456, (34567, 45678)
 #: The sandbox's own: none of them is a container's.
 SANDBOX_UID, SANDBOX_GID, SANDBOX_GROUP = 54321, 54322, 54323
-#: In every distribution's /etc/passwd; in the image that is built for a run, in a group too.
-USER = "nobody"
-
 #: A capability that containers have by default, and two that they have not.
 DROPPED, ADDED, AMBIENT = "CHOWN", "SYS_PTRACE", "NET_ADMIN"
 #: One that is asked for in both lists.
@@ -55,7 +53,8 @@ LOCKED = "/etc"
 class Cell:
     """What one container asks for, and in which of the sandboxes below.
 
-    ``target`` names the cell whose process ids are joined.
+    ``target`` names the cell whose process ids are joined, ``image`` one made for the purpose
+    (a property of Images); else it is the test image.
     """
 
     security: Security = field(default_factory=Security)
@@ -63,6 +62,7 @@ class Cell:
     pid: Mode | None = types.CONTAINER
     ipc: Mode = types.POD
     target: str = ""
+    image: str = ""
 
 
 def _user(uid: int | None = None, gid: int | None = None, **more: object) -> Security:
@@ -84,15 +84,19 @@ CELLS: dict[str, Cell] = {
     "listed-user": Cell(_user(65534)),
     "numbers": Cell(_user(UID, GID, supplemental_groups=GROUPS)),
     "root": Cell(_user(0)),
-    "name": Cell(Security(run_as_username=USER)),
-    "name-and-group": Cell(_user(gid=GID, run_as_username=USER)),
-    "merge": Cell(Security(run_as_username=USER, supplemental_groups=GROUPS)),
+    "zero": Cell(_user(0), image="odd_user"),
+    "name": Cell(Security(run_as_username=NAMED_USER), image="named_user"),
+    "name-and-group": Cell(_user(gid=GID, run_as_username=NAMED_USER), image="named_user"),
+    "merge": Cell(
+        Security(run_as_username=NAMED_USER, supplemental_groups=GROUPS), image="named_user"
+    ),
     "strict": Cell(
         Security(
-            run_as_username=USER,
+            run_as_username=NAMED_USER,
             supplemental_groups=GROUPS,
             supplemental_groups_policy=types.Strict,
-        )
+        ),
+        image="named_user",
     ),
     # -- capabilities
     "added": Cell(Security(capabilities=types.Capability(add_capabilities=[ADDED, AMBIENT]))),
@@ -242,8 +246,9 @@ SANDBOXES: dict[str, Callable[[types.PodSandboxConfig], None]] = {
 class Cells:
     """The cells of one run. What can't be made ends the test that asks for it (SetupFailed)."""
 
-    def __init__(self, runtime: Runtime, plain: Sandbox) -> None:
+    def __init__(self, runtime: Runtime, plain: Sandbox, images: Images) -> None:
         self._runtime = runtime
+        self._images = images
         self._sandboxes = {"plain": plain}
         self._containers: dict[str, Container] = {}
         self._observed: dict[str, Observed] = {}
@@ -270,6 +275,8 @@ class Cells:
     def config(self, cell: Cell, sandbox: Sandbox) -> types.ContainerConfig:
         """What a cell asks for, idle and marked."""
         config = marked(self._runtime, sandbox, cell.security)
+        if cell.image:
+            config.image.CopyFrom(spec(getattr(self._images, cell.image)))
         security = config.linux.security_context
         if cell.pid is None:
             security.ClearField("namespace_options")

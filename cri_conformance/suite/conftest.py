@@ -126,9 +126,11 @@ def isolation(cri_target: Target) -> None:
 
 
 @pytest.fixture(scope="session")
-def cells(isolation: None, shared_runtime: Runtime, shared_sandbox: Sandbox) -> Cells:
+def cells(
+    isolation: None, shared_runtime: Runtime, shared_sandbox: Sandbox, images: Images
+) -> Cells:
     """Containers that are each confined in one way, for tests that only look at them."""
-    return Cells(shared_runtime, shared_sandbox)
+    return Cells(shared_runtime, shared_sandbox, images)
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whom a container runs as: user, group and further groups of its first process.
 
-What the image says of its users is read from the image itself, in a container, so that
-any image with a shell will do.
+Users that have a name are those of an image made for the purpose.
 """
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -22,7 +20,6 @@ from cri_conformance.suite.cells import (
     GID,
     GROUPS,
     UID,
-    USER,
     Cell,
     Cells,
     Security,
@@ -30,6 +27,7 @@ from cri_conformance.suite.cells import (
     observe,
     run,
 )
+from cri_conformance.suite.images import NAMED_GID, NAMED_GROUP, NAMED_UID, NAMED_USER
 from cri_conformance.target import Target
 from cri_conformance.wire.outcome import Ok, SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, poll
@@ -43,6 +41,7 @@ _SECURITY = "LinuxContainerSecurityContext"
         pytest.param(f"{_SECURITY}.{name}", *row, marks=clause(f"{_SECURITY}.{name}"), id=name)
         for name, row in {
             "run_as_user.in-force": ("listed-user", "uid", 65534),
+            "run_as_user.zero-is-root": ("zero", "uid", 0),
             "run_as_user.unlisted": ("numbers", "uid", UID),
             "run_as_group.in-force": ("numbers", "gid", GID),
             "run_as_group.with-username": ("name-and-group", "gid", GID),
@@ -128,36 +127,13 @@ def test_user_that_the_image_does_not_know(cells: Cells, judge: Judge) -> None:
 # -- what the image knows --------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the image says of the user that is named: its id, and groups it is a member of."""
-
-    uid: int
-    gid: int
-    groups: frozenset[int]
-
-
-def _known(cells: Cells, judge: Judge) -> Known:
-    """Ends the test if the image has no such user, or no shell to ask."""
-    _, passwd = cells.said("plain", "cat /etc/passwd")
-    _, group = cells.said("plain", "cat /etc/group")
-    entries = [line.split(":") for line in passwd.splitlines()]
-    found = [entry for entry in entries if entry[0] == USER and len(entry) > 3]
-    if not found:
-        judge.skip(Reason.SWITCHED_OFF, f"the image of --cri-test-image has no user {USER}")
-    members = (line.split(":") for line in group.splitlines())
-    groups = {int(line[2]) for line in members if len(line) > 3 and USER in line[3].split(",")}
-    return Known(int(found[0][2]), int(found[0][3]), frozenset(groups))
-
-
 @clause(f"{_SECURITY}.run_as_username.resolved")
 def test_user_name(cells: Cells, judge: Judge) -> None:
-    known = _known(cells, judge)
     judge.equal(
         f"{_SECURITY}.run_as_username.resolved",
         cells.observed("name").process.uid,
-        known.uid,
-        f"uid of {USER}:",
+        NAMED_UID,
+        f"uid of {NAMED_USER}:",
         about=[cells.container("name").id],
     )
 
@@ -169,48 +145,49 @@ def test_user_name(cells: Cells, judge: Judge) -> None:
         for name, cell in {
             f"{_SECURITY}.supplemental_groups_policy.default-merge": "name",
             "SupplementalGroupsPolicy.Merge.with-image-groups": "merge",
-            "SupplementalGroupsPolicy.Strict.request-groups-only": "strict",
         }.items()
     ],
 )
-def test_groups_of_the_image(
-    clause_id: str, cell: str, cells: Cells, cri_target: Target, judge: Judge
-) -> None:
-    known = _known(cells, judge)
-    if not known.groups - {known.gid}:
-        judge.skip(Reason.SWITCHED_OFF, f"{USER} is in no group of the image of --cri-test-image")
-    strict = cell == "strict"
-    if strict and not _policy_advertised(cri_target):
-        judge.skip(Reason.NOT_ADVERTISED, "Status.features.supplemental_groups_policy")
+def test_groups_of_the_image(clause_id: str, cell: str, cells: Cells, judge: Judge) -> None:
+    groups = {NAMED_GROUP, *CELLS[cell].security.supplemental_groups}
     seen = cells.observed(cell).process.groups
-    asked = frozenset(CELLS[cell].security.supplemental_groups)
-    # The primary group may stand among the others or not.
-    others = known.groups - {known.gid}
     judge.that(
         clause_id,
-        seen.isdisjoint(others) if strict else seen >= others | asked,
-        permitted=f"groups without {sorted(others)}"
-        if strict
-        else f"groups with {sorted(others | asked)} among them",
+        seen >= groups,
+        permitted=f"groups with {sorted(groups)} among them",
         actual=sorted(seen),
         about=[cells.container(cell).id],
     )
 
 
-def _policy_advertised(target: Target) -> bool:
-    features: dict[str, Any] = target.facts.status.get("features") or {}
-    return bool(features.get("supplemental_groups_policy"))
+@clause("SupplementalGroupsPolicy.Strict.request-groups-only")
+def test_no_groups_of_the_image(cells: Cells, cri_target: Target, judge: Judge) -> None:
+    features: dict[str, Any] = cri_target.facts.status.get("features") or {}
+    if not features.get("supplemental_groups_policy"):
+        judge.skip(Reason.NOT_ADVERTISED, "Status.features.supplemental_groups_policy")
+    seen = cells.observed("strict").process.groups
+    judge.that(
+        "SupplementalGroupsPolicy.Strict.request-groups-only",
+        # The primary group may stand among the others or not.
+        seen | {NAMED_GID} == {NAMED_GID, *GROUPS},
+        permitted=f"the groups {sorted(GROUPS)}, and no others but the primary one",
+        actual=sorted(seen),
+        about=[cells.container("strict").id],
+    )
 
 
 # -- as reported -----------------------------------------------------------------------------
 
 
+#: In every distribution's /etc/passwd.
+_OTHER = "nobody"
+
+
 @clause("LinuxContainerUser.initial-identity")
 def test_the_reported_user_stays(cells: Cells, runtime: Runtime, judge: Judge) -> None:
     """The first process becomes somebody else; what is reported is whom it began as."""
-    known = _known(cells, judge)
     config = marked(runtime, cells.sandbox("plain"), Security())
-    become = f'exec su -s /bin/sh {USER} -c "$1 # $2"'
+    become = f'exec su -s /bin/sh {_OTHER} -c "$1 # $2"'
     config.command[:] = ["/bin/sh", "-c", become, "sh", messages.IDLE, config.command[-1]]
     container = runtime.container(cells.sandbox("plain"), config)
     runtime.get("StartContainer", container_id=container.id)
@@ -218,9 +195,9 @@ def test_the_reported_user_stays(cells: Cells, runtime: Runtime, judge: Judge) -
     try:
         poll(
             lambda: observe(runtime, container).process.uid,
-            lambda uid: uid == known.uid,
+            lambda uid: uid != began.uid,
             5.0,
-            f"su to become {USER}",
+            f"su to become {_OTHER}",
         )
     except SetupFailed:
         judge.skip(Reason.SWITCHED_OFF, "the image of --cri-test-image has no su that execs")
@@ -241,8 +218,8 @@ def test_the_reported_user_stays(cells: Cells, runtime: Runtime, judge: Judge) -
 
 @clause(f"{_SECURITY}.run_as_user.with-username")
 def test_user_id_and_user_name(cells: Cells, judge: Judge) -> None:
-    security = Security(run_as_user=types.Int64Value(value=UID), run_as_username=USER)
-    outcome = cells.try_out(Cell(security))
+    security = Security(run_as_user=types.Int64Value(value=UID), run_as_username=NAMED_USER)
+    outcome = cells.try_out(Cell(security, image="named_user"))
     judge.record(f"{_SECURITY}.run_as_user.with-username", f"both at once: {outcome}")
 
 

@@ -55,7 +55,7 @@ def prints(name: str, pattern: str, instead: str | Callable[[re.Match[str]], str
 
 def _unknown_user(call: Call, memory: Memory) -> bool:
     name: str = call.request.config.linux.security_context.run_as_username
-    return bool(name) and name not in ("root", "daemon", "nobody")
+    return bool(name) and name not in ("root", "daemon", "oddly")
 
 
 def _mask_instead(request: Any, call: Call, memory: Memory) -> None:
@@ -77,6 +77,12 @@ _USERS: list[Fault] = [
     _isolated(
         f"{_SECURITY}.run_as_user.in-force",
         alter_request(_CREATE, f"{_OF}.run_as_user.value", changes.plus(1)),
+    ),
+    _isolated(
+        f"{_SECURITY}.run_as_user.zero-is-root",
+        ignore_request(
+            _CREATE, f"{_OF}.run_as_user", when=when.requested(f"{_OF}.run_as_user.value", 0)
+        ),
     ),
     _isolated(
         f"{_SECURITY}.run_as_user.unlisted",
@@ -109,7 +115,7 @@ _USERS: list[Fault] = [
             _CREATE,
             f"{_OF}.run_as_username",
             "daemon",
-            when=when.requested(f"{_OF}.run_as_username", "nobody"),
+            when=when.requested(f"{_OF}.run_as_username", "oddly"),
         ),
     ),
     _isolated(
