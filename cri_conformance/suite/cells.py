@@ -16,7 +16,6 @@ from typing import TypeAlias
 
 from cri_conformance.api import types
 from cri_conformance.build import messages
-from cri_conformance.suite.container_life import folder_on_host
 from cri_conformance.suite.images import NAMED_USER, Images, spec
 from cri_conformance.suite.observed import CAPABILITIES, MARK, SCRIPT, Observed, parse
 from cri_conformance.wire.outcome import Outcome, SetupFailed
@@ -161,6 +160,7 @@ CELLS: dict[str, Cell] = {
         pid=types.POD,
     ),
     "undressed": Cell(sandbox="dressed", pid=types.POD),
+    "in-profiled": Cell(sandbox="profiled", pid=types.POD),
     "in-old-notation": Cell(sandbox="old-notation", pid=types.POD),
     "in-labelled": Cell(sandbox="labelled", pid=types.POD),
     # -- user namespaces
@@ -193,6 +193,19 @@ def _dressed(config: types.PodSandboxConfig) -> None:
     security.supplemental_groups.append(SANDBOX_GROUP)
     security.readonly_rootfs = True
     security.seccomp.profile_type = types.SecurityProfile.RuntimeDefault
+
+
+def _sharing(config: types.PodSandboxConfig) -> None:
+    security = config.linux.security_context
+    security.namespace_options.pid = types.POD
+    security.seccomp.profile_type = types.SecurityProfile.Unconfined
+
+
+def _profiled(config: types.PodSandboxConfig) -> None:
+    security = config.linux.security_context
+    security.namespace_options.pid = types.POD
+    security.seccomp.profile_type = types.SecurityProfile.Localhost
+    security.seccomp.localhost_ref = str(seccomp_profile(config.log_directory))
 
 
 def _old_notation(config: types.PodSandboxConfig) -> None:
@@ -233,9 +246,10 @@ SANDBOXES: dict[str, Callable[[types.PodSandboxConfig], None]] = {
     "other": lambda config: None,
     "node": _namespaces(types.NODE, types.NODE, types.NODE),
     "node-too": _namespaces(types.NODE, types.NODE, types.NODE),
-    "sharing": _namespaces(types.POD, types.POD, types.POD),
+    "sharing": _sharing,
     "privileged": _privileged,
     "dressed": _dressed,
+    "profiled": _profiled,
     "old-notation": _old_notation,
     "labelled": _labelled,
     "userns": lambda config: in_userns(config, types.POD, USERNS, USERNS),
@@ -358,14 +372,15 @@ def bits(*names: str) -> frozenset[int]:
     return frozenset(CAPABILITIES[name] for name in names)
 
 
-#: What the profile below forbids, for a program that is in every image with a shell.
+#: What a program needs that is in every image with a shell.
 FORBIDDEN = ("mkdir", "mkdirat")
 
 
-def seccomp_profile(sandbox: Sandbox) -> Path:
-    """A seccomp profile on the runtime's host that forbids making folders."""
+def seccomp_profile(folder: str) -> Path:
+    """A seccomp profile in a folder of ours on the runtime's host; it forbids making folders."""
     rule = {"names": FORBIDDEN, "action": "SCMP_ACT_ERRNO", "errnoRet": 1}
-    file = folder_on_host(sandbox, secrets.token_hex(4)) / "forbids-mkdir.json"
+    file = Path(folder) / f"forbids-mkdir-{secrets.token_hex(4)}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
     file.write_text(json.dumps(profile), encoding="utf-8")
     return file

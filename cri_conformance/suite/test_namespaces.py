@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import pytest
 
+from cri_conformance.api import types
 from cri_conformance.expect import Judge, clause
-from cri_conformance.suite.cells import Cells
+from cri_conformance.suite.cells import Cell, Cells, observe
+from cri_conformance.wire.outcome import Ok
+from cri_conformance.wire.runtime import Container, Runtime
 
 _OPTION = "NamespaceOption"
 _KINDS = {"network": "net", "ipc": "ipc"}
@@ -72,6 +75,36 @@ def test_that_of_the_node(clause_id: str, kind: str, cells: Cells, judge: Judge)
         f"{kind} namespace in two sandboxes with NODE:",
         about=[cells.container("node").id, cells.container("node-too").id],
     )
+
+
+@pytest.mark.parametrize(
+    ("clause_id", "field"),
+    [
+        pytest.param(name, field, marks=clause(name), id=name)
+        for field in _KINDS
+        for name in [f"{_OPTION}.{field}.other-modes"]
+    ],
+)
+def test_modes_that_no_kubelet_sends(
+    clause_id: str, field: str, cells: Cells, runtime: Runtime, judge: Judge
+) -> None:
+    sandbox, shown = cells.sandbox("plain"), []
+    for mode in (types.CONTAINER, types.TARGET):
+        config = cells.config(Cell(), sandbox)
+        options = config.linux.security_context.namespace_options
+        setattr(options, field, mode)
+        options.target_id = cells.container("neighbour").id if mode == types.TARGET else ""
+        created = runtime.create(sandbox, config)
+        outcome: object = created
+        if isinstance(created, Ok):
+            container = Container(created.response.container_id, config, sandbox)
+            outcome = runtime.call("StartContainer", container_id=container.id)
+            if isinstance(outcome, Ok):
+                own = observe(runtime, container).namespace(_KINDS[field])
+                pod = cells.observed("plain").namespace(_KINDS[field])
+                outcome = "the pod's namespace" if own == pod else "a namespace of its own"
+        shown.append(f"{types.NamespaceMode.Name(mode)}: {outcome}")
+    judge.record(clause_id, "; ".join(shown))
 
 
 # -- process ids -----------------------------------------------------------------------------

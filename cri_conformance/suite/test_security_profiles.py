@@ -59,7 +59,8 @@ def test_seccomp_profile_of_the_node(cells: Cells, runtime: Runtime, judge: Judg
     if not cells.does("plain", makes):
         judge.skip(Reason.SWITCHED_OFF, "the image of --cri-test-image has no folder /tmp")
     profile = types.SecurityProfile(
-        profile_type=types.SecurityProfile.Localhost, localhost_ref=str(seccomp_profile(sandbox))
+        profile_type=types.SecurityProfile.Localhost,
+        localhost_ref=str(seccomp_profile(sandbox.config.log_directory)),
     )
     config = cells.config(Cell(Security(seccomp=profile)), sandbox)
     container = runtime.container(sandbox, config)

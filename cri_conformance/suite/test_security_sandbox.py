@@ -44,7 +44,6 @@ _ROWS: dict[str, tuple[Callable[[Observed], Any], Any]] = {
     "run_as_group": (lambda seen: seen.init.gid, SANDBOX_GID),
     "supplemental_groups": (lambda seen: SANDBOX_GROUP in seen.init.groups, True),
     "readonly_rootfs": (_root, True),
-    "seccomp": (lambda seen: seen.init.seccomp, 2),
 }
 
 
@@ -67,6 +66,32 @@ def test_the_sandboxs_own_process(
         permitted,
         f"{field} of the sandbox's own process:",
         about=[cells.sandbox("dressed").id],
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "permitted"),
+    [("in-dressed", 2), ("sharing", 0), ("in-profiled", 2)],
+    ids=["RuntimeDefault", "Unconfined", "Localhost"],
+)
+@clause(f"{_SECURITY}.seccomp.in-force")
+def test_seccomp_of_the_sandboxs_own_process(
+    cell: str, permitted: int, cells: Cells, judge: Judge
+) -> None:
+    if cell == "in-profiled" and not cells.sandbox("plain").config.log_directory:
+        judge.skip(Reason.REMOTE, "no profile can be put on the host")
+    seen = _init(cells, judge, cell).init.seccomp
+    if seen is None:
+        judge.skip(Reason.NOT_ADVERTISED, "the kernel shows no Seccomp")
+    # Filtered without any reason of ours: then whoever runs the runtime has filtered it too.
+    if seen and not permitted and cells.observed("seccomp-off").process.seccomp:
+        judge.skip(Reason.NEEDS_HOST, "one that is not filtered itself")
+    judge.equal(
+        f"{_SECURITY}.seccomp.in-force",
+        seen,
+        permitted,
+        "Seccomp of the sandbox's own process:",
+        about=[cells.container(cell).sandbox.id],
     )
 
 

@@ -158,6 +158,7 @@ _USER_NAMESPACES: list[Fault] = [
 ]
 
 _dressed = when.given("sandbox_config.linux.security_context.run_as_user")
+_UNCONFINED = types.SecurityProfile(profile_type=types.SecurityProfile.Unconfined)
 _OWN_PROCESS: list[Fault] = [
     _isolated(
         f"{_SANDBOX}.run_as_user.in-force",
@@ -167,9 +168,26 @@ _OWN_PROCESS: list[Fault] = [
         f"{_SANDBOX}.run_as_group.in-force",
         alter_request(_RUN, f"{_OF}.run_as_group.value", changes.plus(7)),
     ),
+    _isolated(
+        f"{_SANDBOX}.supplemental_groups.in-force",
+        ignore_request(_RUN, f"{_OF}.supplemental_groups"),
+    ),
     *(
-        _isolated(f"{_SANDBOX}.{field}.in-force", ignore_request(_RUN, f"{_OF}.{field}"))
-        for field in ("supplemental_groups", "seccomp")
+        _isolated(
+            f"{_SANDBOX}.seccomp.in-force",
+            set_request(
+                _RUN,
+                f"{_OF}.seccomp",
+                instead,
+                when=when.requested(f"{_OF}.seccomp.profile_type", asked),
+            ),
+            name=f"sandbox-seccomp-not-{types.SecurityProfile.ProfileType.Name(asked)}",
+        )
+        for asked, instead in (
+            (types.SecurityProfile.RuntimeDefault, _UNCONFINED),
+            (types.SecurityProfile.Unconfined, types.SecurityProfile()),
+            (types.SecurityProfile.Localhost, _UNCONFINED),
+        )
     ),
     # Some runtimes give every sandbox a read-only root, asked or not.
     _isolated(
