@@ -21,6 +21,7 @@ from typing import Any
 from cri_conformance.api import types
 from cri_conformance.build.image import is_ours, owner_in_name
 from cri_conformance.wire.client import Client
+from cri_conformance.wire.host_mounts import unmount_below
 from cri_conformance.wire.identity import OWNER_LABEL, RUN_LABEL, owner_alive
 from cri_conformance.wire.outcome import Ok, Refused
 from cri_conformance.wire.runtime import CLEANUP_DEADLINE, remove
@@ -160,6 +161,7 @@ def _judge_image(image: types.Image, dead: set[str], users: list[Any], found: Fo
 def _remove(client: Client, leftover: Leftover) -> str:
     """Remove one thing; "" or what went wrong."""
     if leftover.what == "folder":
+        unmount_below(Path(leftover.id))
         try:
             shutil.rmtree(leftover.id)
         except FileNotFoundError:

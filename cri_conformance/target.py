@@ -27,6 +27,7 @@ from cri_conformance.settings import Settings
 from cri_conformance.wire import endpoint
 from cri_conformance.wire.client import Client
 from cri_conformance.wire.history import as_dict
+from cri_conformance.wire.host_mounts import unmount_below
 from cri_conformance.wire.identity import Run
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, RuntimeGone, SetupFailed, answer
 from cri_conformance.wire.runtime import Runtime, Workshop, ours, poll, remove
@@ -304,6 +305,7 @@ class Preparation:
         prefix = f"{sweep.FOLDER_PREFIX}{self.run.nonce}-"
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=below))
         self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        self._undo.callback(unmount_below, folder)
         folder.joinpath(sweep.OWNER_FILE).write_text(self.run.owner, encoding="utf-8")
         inner = folder / what
         inner.mkdir()
