@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ from typing import Any
 
 #: When everything was made: no clock in an image.
 MADE_AT, MADE_AT_TEXT = 1577836800, "2020-01-01T00:00:00Z"
+
+
+#: What uname says → what images say, where these differ.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,12 @@ class Image:
     def blobs(self) -> list[Blob]:
         """What the manifest names."""
         return [self.config, *(layer.blob for layer in self.layers)]
+
+
+def architecture_here() -> str:
+    """OCI's name of this machine's architecture."""
+    machine = platform.machine()
+    return _ARCHITECTURES.get(machine, machine)
 
 
 def layer(files: Iterable[File], words: Words = OCI, *, compressed: bool = True) -> Layer:

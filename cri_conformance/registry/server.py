@@ -32,6 +32,8 @@ PATIENCE = 30.0
 CHUNK = 64 * 1024
 #: How a TLS client begins, and what it is told here.
 _TLS, _PLAIN = b"\x16", b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nplain HTTP here\n"
+#: Bytes of a form.
+_LARGEST_FORM = 64 * 1024
 #: How many exchanges are remembered.
 REMEMBERED = 10_000
 
@@ -229,9 +231,12 @@ def running(
         made.close()
 
 
+def _header(user: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
 def _basic(authorization: str, wanted: Credentials) -> bool:
-    given = f"{wanted.user}:{wanted.password}".encode()
-    expected = f"Basic {base64.b64encode(given).decode()}"
+    expected = _header(wanted.user, wanted.password)
     return hmac.compare_digest(authorization.encode(), expected.encode())
 
 
@@ -272,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
         if url.path in ("/v2", "/v2/"):
             self._document(200, {})
         elif url.path == "/token":
-            self._token(parse_qs(url.query))
+            self._token(parse_qs(url.query), self.headers.get("Authorization", ""))
         elif match := _PATH.fullmatch(url.path):
             self._repository(match["name"], match["kind"] or "tags", match["ref"] or "")
         else:
@@ -280,6 +285,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self.do_GET()
+
+    def do_POST(self) -> None:
+        """The other way to a token: OAuth 2, with the password in the form."""
+        length = int(self.headers.get("Content-Length") or 0)
+        if urlsplit(self.path).path != "/token" or length > _LARGEST_FORM:
+            self.close_connection = True
+            self._error(404, "UNSUPPORTED")
+            return
+        form = parse_qs(self.rfile.read(length).decode(errors="replace"))
+        user, password = ((form.get(key) or [""])[0] for key in ("username", "password"))
+        self._token(form, _header(user, password))
 
     def _repository(self, name: str, kind: str, reference: str) -> None:
         self._about = (name, kind, reference)
@@ -332,10 +348,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def _token(self, query: dict[str, list[str]]) -> None:
+    def _token(self, query: dict[str, list[str]], authorization: str) -> None:
         scope = (query.get("scope") or [""])[0]
         name = scope.split(":")[1] if scope.count(":") >= 2 else ""
-        token = self.registry.token_for(name, self.headers.get("Authorization", ""))
+        token = self.registry.token_for(name, authorization)
         if token is None:
             self._error(401, "UNAUTHORIZED")
         else:

@@ -14,6 +14,7 @@ from cri_conformance import records
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
 from cri_conformance.records import worker_number
+from cri_conformance.registry.oci import architecture_here
 from cri_conformance.registry.server import Registry
 from cri_conformance.session import session_of
 from cri_conformance.settings import Settings
@@ -26,9 +27,10 @@ from cri_conformance.suite.images import Images
 from cri_conformance.suite.measured import Measured, measure
 from cri_conformance.suite.population import Population, settle
 from cri_conformance.suite.ports import Ports, in_container, in_this_process
+from cri_conformance.suite.pulls import Pulls
 from cri_conformance.target import Target
 from cri_conformance.wire.host import Host
-from cri_conformance.wire.outcome import SetupFailed
+from cri_conformance.wire.outcome import Ok, SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox, poll
 
 #: Seconds in which a container's process must be in sight, if the host is.
@@ -102,20 +104,47 @@ def ports(cri_target: Target, shared_runtime: Runtime) -> Iterator[Ports]:
 
 
 @pytest.fixture(scope="session")
-def images(
-    shared_runtime: Runtime, cri_target: Target, pytestconfig: pytest.Config
-) -> Iterator[Images]:
-    """Images made for the purpose, in the runtime as soon as they are asked for."""
+def registry(cri_target: Target, pytestconfig: pytest.Config) -> Iterator[Registry]:
+    """The suite's own registry of images; each process of a run has one."""
     host, port = cri_target.settings.registry
     try:
-        # Each process of a run has a registry of its own.
-        registry = Registry(host, port and port + worker_number(pytestconfig))
+        made = Registry(host, port and port + worker_number(pytestconfig))
     except OSError as error:
         raise SetupFailed(f"--cri-registry {host}:{port}: {error.strerror}") from None
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def images(shared_runtime: Runtime, registry: Registry, cri_target: Target) -> Iterator[Images]:
+    """Images made for the purpose, in the runtime as soon as they are asked for."""
     made = Images(shared_runtime, registry, cri_target.facts.loader)
     yield made
     made.close()
-    registry.close()
+
+
+@pytest.fixture(scope="session")
+def _pullable(shared_runtime: Runtime, registry: Registry) -> str:
+    """The architecture of images for this runtime, which has come to our registry."""
+    pulls = Pulls(shared_runtime, registry, architecture_here())
+    probe = pulls.serve()
+    outcome = pulls.pull(probe.reference)
+    pulls.close()
+    if not isinstance(outcome, Ok) and not registry.seen(probe.repository):
+        raise NotExercised(
+            Reason.SWITCHED_OFF,
+            f"the runtime does not come to the registry at {registry.address} ({outcome}); "
+            "see --cri-registry",
+        )
+    return pulls.architecture
+
+
+@pytest.fixture
+def pulls(runtime: Runtime, registry: Registry, _pullable: str) -> Iterator[Pulls]:
+    """Images of this test's own, pulled from our registry; removed after it."""
+    made = Pulls(runtime, registry, _pullable)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

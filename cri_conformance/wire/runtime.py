@@ -78,6 +78,8 @@ class Workshop:
     cgroup_parent: str = ""
     #: Every id this run was ever given: what is in here can't be mistaken for a foreign object.
     ids: set[str] = field(default_factory=set)
+    #: Names of images, by id and by digest, that can only mean images of this run.
+    images: set[str] = field(default_factory=set)
 
 
 class Runtime:
@@ -175,8 +177,11 @@ class Runtime:
                 )
 
     def _guard_image(self, reference: str) -> None:
-        """Refuse to remove an image that does not carry this run's nonce in its name."""
-        if self.workshop.run.nonce not in reference:
+        """Refuse to remove an image that is not of this run by its name.
+
+        Its tag has the run's nonce, or it is an id or a digest of what was made with the nonce.
+        """
+        if self.workshop.run.nonce not in reference and reference not in self.workshop.images:
             raise UnsafeCall(f"image {reference!r} is not of this run: call not sent")
 
     # -- objects -------------------------------------------------------------------

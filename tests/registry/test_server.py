@@ -100,6 +100,15 @@ def test_credentials_by_basic_and_bearer(registry: Registry) -> None:
     token = json.loads(get(registry, scope, Authorization=right)[2])["token"]
     assert get(registry, path, Authorization=f"Bearer {token}")[0] == 200
     assert get(registry, path, Authorization=f"Bearer {token}x")[0] == 401
+    form = "grant_type=password&service=x&scope=repository:team/app:pull&username=me&password="
+    for password, status in (("wrong", 401), ("secret", 200)):
+        connection = http.client.HTTPConnection(registry.address, timeout=5)
+        connection.request("POST", "/token", form + password)
+        response = connection.getresponse()
+        assert response.status == status
+        body = json.loads(response.read())
+        connection.close()
+    assert get(registry, path, Authorization=f"Bearer {body['access_token']}")[0] == 200
     assert "secret" not in repr(registry.seen()) + repr(Credentials("me", "secret"))
 
 
