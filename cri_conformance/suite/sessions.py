@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from cri_conformance.api import types
 from cri_conformance.expect import Judge
 from cri_conformance.streaming.client import Session, open_session
 from cri_conformance.streaming.connection import Stream
@@ -177,6 +178,12 @@ def run(
         return to_the_end(session, data, quiet=quiet)
 
 
+def standing(runtime: Runtime, container: Container) -> tuple[str, int, int]:
+    """What must stay as it is while clients come and go: state, start, exit code."""
+    status = runtime.container_status(container.id)
+    return types.ContainerState.Name(status.state), status.started_at, status.exit_code
+
+
 def same(judge: Judge, clause_id: str, came: bytes, sent: bytes, why: object = "") -> None:
     """Bytes that came must be those that were sent; says where they begin to differ."""
     at = 0
@@ -223,21 +230,32 @@ def pull(runtime: Runtime, container: Container, order: str) -> None:
         raise SetupFailed("a container took no order")
 
 
-def attached(runtime: Runtime, container: Container, stream: Stream | None, quiet: float) -> bytes:
+#: Seconds to wait for a sign of output, and then again, before it is given up.
+_ATTEMPTS = (0.5, 1.0, 2.0, 4.0, 15.0)
+
+
+def connected(runtime: Runtime, container: Container, stream: Stream | None, quiet: float) -> bytes:
     """Wait until a puppet's output reaches a client that has just attached to it.
 
     A session may open before the output is connected, and what comes "from then on" only
-    counts from a moment that both sides know. What came until then is returned. Raises
-    SetupFailed.
+    counts from a moment that both sides know. What came until then is returned, b"" if no
+    output reaches the client.
     """
     came = b""
-    for number in range(20):
-        word = f"<sync {number}>"
-        pull(runtime, container, f"echo '{word}'; echo '{word}' >&2")
-        came += until(stream, word.encode() + b"\n", quiet if number else min(quiet, 1.0))
-        if word.encode() in came:
+    for number, seconds in enumerate(_ATTEMPTS):
+        word = f"<sync {number}>".encode()
+        pull(runtime, container, f"echo '{word.decode()}'; echo '{word.decode()}' >&2")
+        came += until(stream, word + b"\n", min(quiet, seconds))
+        if word in came:
             return came
-    raise SetupFailed("no output reached a client that attached")
+    return b""
+
+
+def attached(runtime: Runtime, container: Container, stream: Stream | None, quiet: float) -> bytes:
+    """As ``connected``. Raises SetupFailed if no output reaches the client."""
+    if not (came := connected(runtime, container, stream, quiet)):
+        raise SetupFailed("no output reached a client that attached")
+    return came
 
 
 def refusal(runtime: Runtime, rpc: str, container_id: str, *cmd: str, **flags: Any) -> str:

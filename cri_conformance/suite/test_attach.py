@@ -12,7 +12,7 @@ import hashlib
 import random
 import re
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -25,11 +25,13 @@ from cri_conformance.streaming.client import Session
 from cri_conformance.suite.sessions import (
     attached,
     call,
+    connected,
     exactly,
     opened,
     pull,
     puppet,
     same,
+    standing,
     to_the_end,
     until,
 )
@@ -82,11 +84,7 @@ def test_output_arrives_exactly(
     quiet = patience(QUIET)
     with opened(runtime, "Attach", shown, **BOTH) as session:
         streams = {"stdout": session.stdout, "stderr": session.stderr}
-        pull(runtime, shown, "echo live")
-        came = until(session.stdout, b"live\n", min(quiet, 1.0))
-        if b"live" not in came:
-            # Its output may have been connected after that; or never.
-            came += _attached(runtime, judge, shown, session, quiet)
+        came = connected(runtime, shown, session.stdout, quiet)
         judge.that(
             "RuntimeService.Attach.output-only",
             came,
@@ -97,7 +95,7 @@ def test_output_arrives_exactly(
         judge.record(
             "AttachRequest.stdout.past", "it is sent" if b"before" in came else "it is not sent"
         )
-        _attached(runtime, judge, shown, session, quiet)
+        _both(runtime, shown, session, quiet)
         for name, stream in streams.items():
             # What stood between is taken: from here on every byte is known.
             for size in sizes:
@@ -111,14 +109,11 @@ def test_output_arrives_exactly(
             same(judge, f"AttachRequest.{name}.exact", exactly(stream, len(BINARY), quiet), BINARY)
 
 
-def _attached(
-    runtime: Runtime, judge: Judge, container: Container, session: Session, quiet: float
-) -> bytes:
-    """Both outputs are connected, and all that came so far is taken: what was on stdout."""
+def _both(runtime: Runtime, container: Container, session: Session, quiet: float) -> None:
+    """Both outputs are connected, and all that came so far is taken."""
     came = attached(runtime, container, session.stdout, quiet)
     word = came.split(b"<sync ")[-1].split(b">")[0]
     until(session.stderr, b"<sync " + word + b">\n", quiet)
-    return came
 
 
 @pytest.mark.xdist_group("shown")
@@ -128,7 +123,7 @@ def test_outputs_are_separate(
 ) -> None:
     quiet = patience(QUIET)
     with opened(runtime, "Attach", shown, **BOTH) as session:
-        _attached(runtime, judge, shown, session, quiet)
+        _both(runtime, shown, session, quiet)
         pull(runtime, shown, "for i in 1 2 3; do echo o$i; echo e$i >&2; done; echo .; echo . >&2")
         for name, stream in (("stdout", session.stdout), ("stderr", session.stderr)):
             letter = name[3]
@@ -147,7 +142,13 @@ def test_output_is_that_of_its_container(
         opened(runtime, "Attach", other, stdout=True) as two,
     ):
         for container, session in ((shown, one), (other, two)):
-            attached(runtime, container, session.stdout, quiet)
+            judge.that(
+                "AttachRequest.container_id.only-that-one",
+                connected(runtime, container, session.stdout, quiet),
+                permitted="output of the container that was asked for",
+                actual="none of it",
+                about=[container.id],
+            )
         for container in (shown, other):
             pull(runtime, container, f"echo {container.id}")
         for container, session in ((shown, one), (other, two)):
@@ -173,7 +174,7 @@ def test_every_client_gets_all_of_it(
 ) -> None:
     quiet, size = patience(QUIET), 100_000
     container = puppet(runtime, shared_sandbox)
-    before = runtime.container_status(container.id)
+    before = standing(runtime, container)
     with ExitStack() as stack:
         clients = [
             stack.enter_context(opened(runtime, "Attach", container, stdout=True)) for _ in range(3)
@@ -192,32 +193,31 @@ def test_every_client_gets_all_of_it(
         crashes.abort(reset=True)
         leaves.close()
         leaves.connection.wait_over(quiet)
-        pull(runtime, container, counting(size, "stdout"))
+        try:
+            pull(runtime, container, counting(size, "stdout"))
+        finally:
+            # One that takes no more orders has come to harm.
+            with suppress(SetupFailed):
+                poll(
+                    lambda: standing(runtime, container), lambda now: now != before, 0.1, "a change"
+                )
+            judge.equal(
+                "RuntimeService.Attach.detach-unharmed",
+                standing(runtime, container),
+                before,
+                "state, start and exit code",
+                about=[container.id],
+            )
         came = exactly(stays.stdout, size, quiet)
         same(judge, "RuntimeService.Attach.others-unharmed", came, numbers(size))
-    after = runtime.container_status(container.id)
-    judge.equal(
-        "RuntimeService.Attach.detach-unharmed",
-        (after.state, after.started_at, after.exit_code),
-        (before.state, before.started_at, before.exit_code),
-        "state, start and exit code",
-        about=[container.id],
-    )
     with opened(runtime, "Attach", container, stdout=True) as client:
         judge.that(
             "RuntimeService.Attach.detach-unharmed",
-            _reached(runtime, container, client, quiet),
+            connected(runtime, container, client.stdout, quiet),
             permitted="output for the next client",
             actual="none",
             about=[container.id],
         )
-
-
-def _reached(runtime: Runtime, container: Container, client: Session, quiet: float) -> bool:
-    try:
-        return bool(attached(runtime, container, client.stdout, quiet))
-    except SetupFailed:
-        return False
 
 
 @clause("RuntimeService.Attach.logged-too")

@@ -212,8 +212,9 @@ def test_killed_command_does_not_look_fine(runtime: Runtime, idle: Container, ju
 
 @clause("RuntimeService.ExecSync.in-container")
 def test_command_runs_in_the_container(
-    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
+    runtime: Runtime, shared_sandbox: Sandbox, idle: Container, judge: Judge
 ) -> None:
+    # Beside another container, in which it might run by mistake.
     name = runtime.name("mark")
     container = runtime.running(shared_sandbox, f"echo {name} > {name}; {messages.IDLE}")
     seen = runtime.exec(

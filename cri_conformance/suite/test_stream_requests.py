@@ -137,7 +137,7 @@ def test_each_address_has_its_own_command(
 
 def _differing(urls: list[str]) -> str:
     shared = 0
-    while len({url[: shared + 1] for url in urls}) == 1:
+    while shared < len(min(urls)) and len({url[: shared + 1] for url in urls}) == 1:
         shared += 1
     tails = [url[shared:] for url in urls]
     hexadecimal = set("".join(tails)) <= set(string.hexdigits)

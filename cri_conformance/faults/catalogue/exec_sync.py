@@ -56,7 +56,8 @@ def _asks_for(program: str) -> when.When:
     return when.When(f"runs-{program}", lambda call, memory: call.request.cmd[:1] == [program])
 
 
-def _elsewhere(call: Call, memory: Memory, proceed: Proceed) -> Any:
+def elsewhere(call: Call, memory: Memory, proceed: Proceed) -> Any:
+    """A step: the call is about another running container than the one that was named."""
     running = types.ContainerFilter(state=types.ContainerStateValue(state=types.CONTAINER_RUNNING))
     listed = call.upstream("ListContainers", types.ListContainersRequest(filter=running))
     others = [item.id for item in listed.containers if item.id != call.request.container_id]
@@ -218,7 +219,7 @@ FAULTS = [
     # The command runs, in another container of the sandbox than the one that was named.
     fault(
         "RuntimeService.ExecSync.in-container",
-        operator("elsewhere", "ExecSync", "the command runs in another container", _elsewhere),
+        operator("elsewhere", "ExecSync", "the command runs in another container", elsewhere),
     ),
     fault(
         "RuntimeService.ExecSync.waits-for-end",
