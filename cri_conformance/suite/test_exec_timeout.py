@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pytest
 
 from cri_conformance.expect import Judge, clause
 from cri_conformance.settings import Settings
-from cri_conformance.wire.outcome import Ok, Outcome, Refused
+from cri_conformance.wire.outcome import Ok, Outcome, Refused, Unknown
 from cri_conformance.wire.runtime import Container, Runtime
+from cri_conformance.wire.together import together
 
 #: Seconds of slack for a busy machine, on top of what a call must take.
 SLACK = 8.0
@@ -86,64 +91,91 @@ def test_time_out_is_told_and_prompt(runtime: Runtime, idle: Container, judge: J
     )
 
 
-@clause("ExecSyncRequest.timeout.not-early")
-def test_enough_time_disturbs_nothing(runtime: Runtime, idle: Container, judge: Judge) -> None:
-    script = "echo begun; sleep 1; echo done >&2; exit 5"
-    for timeout in (5, 600):
-        outcome = runtime.call(
+# -- commands that take their time ---------------------------------------------------------------
+
+
+_NOT_YET = Unknown("it was not run")
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """A command that takes some seconds: what it is, its timeout, and what came of it when."""
+
+    script: str
+    timeout: int
+    outcome: Outcome = _NOT_YET
+    seconds: float = 0.0
+
+
+#: Not disturbed by a timeout that is long enough; the second is longer than any a runtime has.
+_ENOUGH = [Slow("echo begun; sleep 1; echo done >&2; exit 5", timeout) for timeout in (5, 600)]
+_LINGERS = Slow("sleep 2 & echo done", 10)
+
+
+def _unlimited(seconds: int) -> Slow:
+    return Slow(f"sleep {seconds}; echo done", 0)
+
+
+@pytest.fixture(scope="module")
+def slow(
+    shared_runtime: Runtime, idle: Container, chosen: Settings
+) -> tuple[list[Slow], Slow, Slow]:
+    """Those with enough time, the one without limit, and the one with a child; run side by side."""
+    limit = 40 if chosen.nightly else 3
+
+    def run(command: Slow) -> Slow:
+        begun = time.monotonic()
+        outcome = shared_runtime.call(
             "ExecSync",
             container_id=idle.id,
-            cmd=["/bin/sh", "-c", script],
-            timeout=timeout,
-            deadline=5 + SLACK,
+            cmd=["/bin/sh", "-c", command.script],
+            timeout=command.timeout,
+            deadline=limit + 2 * SLACK,
         )
-        response = judge.response("ExecSyncRequest.timeout.not-early", outcome)
+        return replace(command, outcome=outcome, seconds=time.monotonic() - begun)
+
+    commands = [*_ENOUGH, _unlimited(limit), _LINGERS]
+    *enough, unlimited, lingers = together(*[partial(run, command) for command in commands])
+    return enough, unlimited, lingers
+
+
+@pytest.mark.xdist_group("slow commands")
+@clause("ExecSyncRequest.timeout.not-early")
+def test_enough_time_disturbs_nothing(slow: tuple[list[Slow], Slow, Slow], judge: Judge) -> None:
+    for command in slow[0]:
+        response = judge.response("ExecSyncRequest.timeout.not-early", command.outcome)
         judge.equal(
             "ExecSyncRequest.timeout.not-early",
             (response.stdout, response.stderr, response.exit_code),
             (b"begun\n", b"done\n", 5),
-            f"with a timeout of {timeout} s",
+            f"with a timeout of {command.timeout} s",
         )
 
 
+@pytest.mark.xdist_group("slow commands")
 @clause("ExecSyncRequest.timeout.zero-unlimited")
-def test_zero_is_no_limit(
-    runtime: Runtime, idle: Container, judge: Judge, chosen: Settings
-) -> None:
-    seconds = 40 if chosen.nightly else 3
-    outcome = runtime.call(
-        "ExecSync",
-        container_id=idle.id,
-        cmd=["/bin/sh", "-c", f"sleep {seconds}; echo done"],
-        timeout=0,
-        deadline=seconds + SLACK,
-    )
-    response = judge.response("ExecSyncRequest.timeout.zero-unlimited", outcome)
+def test_zero_is_no_limit(slow: tuple[list[Slow], Slow, Slow], judge: Judge) -> None:
+    response = judge.response("ExecSyncRequest.timeout.zero-unlimited", slow[1].outcome)
     judge.equal("ExecSyncRequest.timeout.zero-unlimited", response.stdout, b"done\n", "stdout")
+
+
+@pytest.mark.xdist_group("slow commands")
+@clause("RuntimeService.ExecSync.lingering-child")
+def test_lingering_child_is_recorded(slow: tuple[list[Slow], Slow, Slow], judge: Judge) -> None:
+    waits = "waits for" if slow[2].seconds > 1.5 else "does not wait for"
+    judge.record(
+        "RuntimeService.ExecSync.lingering-child",
+        f"the answer {waits} a child that holds the output for 2 s",
+    )
+
+
+# -- what is recorded ----------------------------------------------------------------------------
 
 
 @clause("ExecSyncRequest.timeout.negative")
 def test_negative_timeout_is_recorded(runtime: Runtime, idle: Container, judge: Judge) -> None:
     outcome, seconds = time_out(runtime, idle, "true", timeout=-1)
     judge.record("ExecSyncRequest.timeout.negative", f"{outcome} after {seconds:.1f} s")
-
-
-@clause("RuntimeService.ExecSync.lingering-child")
-def test_lingering_child_is_recorded(runtime: Runtime, idle: Container, judge: Judge) -> None:
-    start = time.monotonic()
-    runtime.call(
-        "ExecSync",
-        container_id=idle.id,
-        cmd=["/bin/sh", "-c", "sleep 2 & echo done"],
-        timeout=10,
-        deadline=10 + SLACK,
-    )
-    seconds = time.monotonic() - start
-    waits = "waits for" if seconds > 1.5 else "does not wait for"
-    judge.record(
-        "RuntimeService.ExecSync.lingering-child",
-        f"the answer {waits} a child that holds the output for 2 s",
-    )
 
 
 @clause("RuntimeService.ExecSync.abandoned")

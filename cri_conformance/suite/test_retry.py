@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,15 +25,16 @@ import pytest
 from cri_conformance.api import types
 from cri_conformance.build.messages import POD_UID
 from cri_conformance.expect import Judge, clause
+from cri_conformance.settings import Settings
 from cri_conformance.suite.scripts import PROMPT, PROMPT_CODE, listening
 from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed
 from cri_conformance.wire.runtime import Runtime, Sandbox
+from cri_conformance.wire.together import together
 
-#: Way of giving a call up → after how many seconds it is: the option of a call, and the times.
-GIVEN_UP = {
-    "deadline": ("deadline", (0.001, 0.005, 0.02, 0.05)),
-    "cancel": ("cancel_after", (0.002, 0.01, 0.04)),
-}
+#: Way of giving a call up → the option of a call that makes it so.
+GIVEN_UP = {"deadline": "deadline", "cancel": "cancel_after"}
+#: After how many seconds: at the gate, and at night.
+TIMES = {False: (0.005, 0.03), True: (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)}
 #: Seconds within which a repetition must come to success, and between two of them.
 MINUTE, INTERVAL = 60.0, 0.2
 #: Seconds until a status must show what a call has done.
@@ -75,11 +76,16 @@ def _ways(*rpcs: str) -> pytest.MarkDecorator:
     )
 
 
-def _given_up(way: str) -> Iterator[dict[str, float]]:
-    """The options of calls that are given up in this way."""
-    option, times = GIVEN_UP[way]
-    for seconds in times:
-        yield {option: seconds}
+#: Runs an attempt for each time after which a call may be given up, side by side. It takes the
+#: option by which the call is given up, and has objects of its own.
+Each = Callable[[Callable[[dict[str, float]], None]], object]
+
+
+@pytest.fixture
+def each(way: str, chosen: Settings) -> Each:
+    """For the way in which this test gives calls up."""
+    times = TIMES[chosen.nightly]
+    return lambda attempt: together(*[partial(attempt, {GIVEN_UP[way]: s}) for s in times])
 
 
 def _succeeded(outcome: Outcome) -> bool:
@@ -117,11 +123,13 @@ def test_repeated_until_it_succeeds(
     shared_sandbox: Sandbox,
     judge: Judge,
     patience: Patience,
+    each: Each,
     rpc: str,
     way: str,
 ) -> None:
     clause_id = f"RuntimeService.{rpc}.retry-after-{way}"
-    for given_up in _given_up(way):
+
+    def attempt(given_up: dict[str, float]) -> None:
         names = _MAKERS[rpc](runtime, shared_sandbox)
         call = partial(runtime.call, rpc, **names)
         call(**given_up)
@@ -129,6 +137,8 @@ def test_repeated_until_it_succeeds(
         judge.ok(clause_id, outcome, about=[*names.values()][:1])
         if rpc == "StopContainer":
             _judge_stopped(runtime, judge, clause_id, names["container_id"])
+
+    each(attempt)
 
 
 def _judge_stopped(runtime: Runtime, judge: Judge, clause_id: str, container_id: str) -> None:
@@ -152,14 +162,18 @@ def _judge_stopped(runtime: Runtime, judge: Judge, clause_id: str, container_id:
 
 @_ways("RunPodSandbox")
 def test_pod_runs_after_all(
-    runtime: Runtime, judge: Judge, patience: Patience, rpc: str, way: str
+    runtime: Runtime, judge: Judge, patience: Patience, each: Each, rpc: str, way: str
 ) -> None:
-    for given_up in _given_up(way):
+    def attempt(given_up: dict[str, float]) -> None:
         config = runtime.sandbox_config()
         handler = runtime.workshop.handler
-        runtime.call(rpc, config=config, runtime_handler=handler, **given_up)
+        runtime.call(
+            rpc,
+            types.RunPodSandboxRequest(config=config, runtime_handler=handler),
+            **given_up,
+        )
 
-        def again(config: types.PodSandboxConfig = config) -> Outcome:
+        def again() -> Outcome:
             # As a kubelet does: one attempt more than the last that is there.
             listed = _sandboxes_of(runtime, config)
             config.metadata.attempt = max((item.metadata.attempt + 1 for item in listed), default=0)
@@ -167,6 +181,8 @@ def test_pod_runs_after_all(
 
         outcome = _repeated(again, _succeeded, patience(MINUTE))
         judge.ok(f"RuntimeService.{rpc}.retry-after-{way}", outcome)
+
+    each(attempt)
 
 
 def _sandboxes_of(runtime: Runtime, config: types.PodSandboxConfig) -> list[types.PodSandbox]:
@@ -180,19 +196,20 @@ def test_container_is_created_after_all(
     shared_sandbox: Sandbox,
     judge: Judge,
     patience: Patience,
+    each: Each,
     rpc: str,
     way: str,
 ) -> None:
-    for given_up in _given_up(way):
+    def attempt(given_up: dict[str, float]) -> None:
         config = runtime.container_config(shared_sandbox)
         request = types.CreateContainerRequest(
             pod_sandbox_id=shared_sandbox.id, config=config, sandbox_config=shared_sandbox.config
         )
         runtime.call(rpc, request, **given_up)
 
-        def there(outcome: Outcome, name: str = config.metadata.name) -> bool:
+        def there(outcome: Outcome) -> bool:
             # The call that was given up may have been done all the same, at any time.
-            return _succeeded(outcome) or _listed(runtime, shared_sandbox, name)
+            return _succeeded(outcome) or _listed(runtime, shared_sandbox, config.metadata.name)
 
         outcome = _repeated(
             partial(runtime.create, shared_sandbox, config), there, patience(MINUTE)
@@ -205,6 +222,8 @@ def test_container_is_created_after_all(
             about=[shared_sandbox.id],
         )
 
+    each(attempt)
+
 
 def _listed(runtime: Runtime, sandbox: Sandbox, name: str) -> bool:
     chosen = types.ContainerFilter(pod_sandbox_id=sandbox.id)
@@ -214,16 +233,15 @@ def _listed(runtime: Runtime, sandbox: Sandbox, name: str) -> bool:
 
 @_ways("StartContainer")
 def test_the_next_attempt_starts(
-    runtime: Runtime, judge: Judge, patience: Patience, rpc: str, way: str
+    runtime: Runtime, judge: Judge, patience: Patience, each: Each, rpc: str, way: str
 ) -> None:
     clause_id, within = f"RuntimeService.{rpc}.retry-after-{way}", patience(MINUTE)
     # One of its own: what can't be removed goes with it.
     sandbox = runtime.sandbox()
-    firsts = []
-    for given_up in _given_up(way):
+
+    def attempt(given_up: dict[str, float]) -> None:
         first = runtime.container(sandbox)
-        firsts.append(first)
-        runtime.call(rpc, container_id=first.id, **given_up)
+        runtime.call(rpc, types.StartContainerRequest(container_id=first.id), **given_up)
         # A kubelet never starts a container twice: it makes the next one.
         config = types.ContainerConfig()
         config.CopyFrom(first.config)
@@ -231,8 +249,9 @@ def test_the_next_attempt_starts(
         second = runtime.container(sandbox, config)
         start = partial(runtime.call, rpc, container_id=second.id)
         judge.ok(clause_id, _repeated(start, _succeeded, within), about=[second.id])
-    # All of them last, as a runtime may need its time for each.
-    for ending, options in (("StopContainer", {"timeout": 0}), ("RemoveContainer", {})):
-        for first in firsts:
-            end = partial(runtime.call, ending, container_id=first.id, **options)
-            judge.ok(clause_id, _repeated(end, _succeeded, within), about=[first.id])
+        stop = partial(runtime.call, "StopContainer", container_id=first.id)
+        judge.ok(clause_id, _repeated(stop, _succeeded, within), about=[first.id])
+        remove = partial(runtime.call, "RemoveContainer", container_id=first.id)
+        judge.ok(clause_id, _repeated(remove, _succeeded, within), about=[first.id])
+
+    each(attempt)
