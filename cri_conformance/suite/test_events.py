@@ -145,6 +145,7 @@ def test_the_end_of_a_sandbox_is_told(event_life: EventLife, judge: Judge) -> No
 @clause(f"{_CALL}.stays-open")
 @clause(f"{_CALL}.backlog")
 @clause(f"{_EVENT}.container_id.names-it")
+@clause(f"{_EVENT}.container_event_type.known")
 def test_the_stream_as_a_whole(event_life: EventLife, judge: Judge) -> None:
     life = event_life.there(judge, f"{_CALL}.stays-open")
     judge.that(
@@ -154,7 +155,15 @@ def test_the_stream_as_a_whole(event_life: EventLife, judge: Judge) -> None:
         actual=f"ended after {len(life.events)} events: {life.ended}",
     )
     for one in life.made:
-        _judge_order(judge, life.kinds(one), one)
+        kinds = life.kinds(one)
+        judge.that(
+            f"{_EVENT}.container_event_type.known",
+            set(kinds) <= set(_NAMES),
+            permitted=f"kinds among {sorted(_NAMES)}",
+            actual=f"{sorted(set(kinds))}",
+            about=[one],
+        )
+        _judge_order(judge, kinds, one)
     ours = {life.sandbox, *life.made}
     strange = sorted(
         {

@@ -125,6 +125,10 @@ def _shorten(event: Any) -> None:
     event.container_id = event.container_id[:12]
 
 
+def _make_unknown(event: Any) -> None:
+    event.container_event_type = len(types.ContainerEventType.values())
+
+
 def _drop(name: str, picks: Picks) -> Operator:
     return drop_messages(_RPC, name, picks)
 
@@ -199,6 +203,10 @@ FAULTS: list[Fault] = [
     fault(
         f"{_EVENT}.container_id.sandbox-deleted",
         _falsify("sandbox-deleted-without-status", _sandbox_kind(_DELETED), _without_status),
+    ),
+    fault(
+        f"{_EVENT}.container_event_type.known",
+        _falsify("unknown-kind", _kind(_STARTED), _make_unknown),
     ),
     # As in cri-o/cri-o#8580: seconds for nanoseconds.
     fault(f"{_EVENT}.created_at.nanoseconds", alter(_RPC, "created_at", changes.seconds)),
