@@ -19,6 +19,8 @@ _LEAST_QUOTA, _PERIODS = 1_000, range(1_000, 1_000_001)
 _SHARES = range(2, 262_145)
 #: Fields for which a negative value means that there is no limit.
 _MAY_BE_NEGATIVE = {"cpu_quota", "memory_swap_limit_in_bytes", "oom_score_adj"}
+#: Of a list of CPUs: two numbers below a million.
+_LONGEST_PART = 13
 _SCORES = range(-1000, 1001)
 
 
@@ -102,8 +104,9 @@ def numbers(text: str) -> set[int]:
     """The numbers of a list such as ``0-2,7``. Raises StatusError (INVALID_ARGUMENT)."""
     found: set[int] = set()
     for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        if not (first.isdecimal() and (last or first).isdecimal()) or len(part) > 12:
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal()) or len(part) > _LONGEST_PART:
             validate.invalid(f"not a list of numbers: {text!r}")
-        found.update(range(int(first), int(last or first) + 1))
+        found.update(range(int(first), int(last) + 1))
     return found

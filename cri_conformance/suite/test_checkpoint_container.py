@@ -19,7 +19,7 @@ from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, clause
 from cri_conformance.suite.container_life import folder_on_host
 from cri_conformance.wire.outcome import Ok, Outcome, Refused
-from cri_conformance.wire.runtime import Container, Runtime, Sandbox
+from cri_conformance.wire.runtime import Container, Runtime, Sandbox, UnsafeCall
 
 _RPC = "RuntimeService.CheckpointContainer"
 _REQUEST = "CheckpointContainerRequest"
@@ -154,9 +154,13 @@ def test_what_can_not_be_saved(
     judge.record(f"{_REQUEST}.location.nowhere", _checkpoint(runtime, judge, idle.id, ""))
 
 
-@clause(f"{_RPC}.absent-error")
+@clause(f"{_RPC}.absent-error", f"{_RPC}.short-id")
 def test_what_is_not_there(
-    runtime: Runtime, shared_sandbox: Sandbox, folder: Path | None, judge: Judge
+    runtime: Runtime,
+    shared_sandbox: Sandbox,
+    idle: Container,
+    folder: Path | None,
+    judge: Judge,
 ) -> None:
     location = _location(folder, judge)
     removed = runtime.exited(shared_sandbox)
@@ -164,3 +168,9 @@ def test_what_is_not_there(
     for container_id in (removed.id, secrets.token_hex(32)):
         outcome = _checkpoint(runtime, judge, container_id, location)
         judge.refused(f"{_RPC}.absent-error", outcome, about=[container_id])
+    try:
+        outcome = _checkpoint(runtime, judge, idle.id[:-1], location)
+    except UnsafeCall as refused:
+        judge.not_exercised(f"{_RPC}.short-id", Reason.SWITCHED_OFF, str(refused))
+    else:
+        judge.record(f"{_RPC}.short-id", str(outcome).replace(idle.id[:-1], "ID"))

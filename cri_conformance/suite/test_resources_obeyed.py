@@ -38,6 +38,7 @@ _MEASURE = (
 #: The same, from when it is told to stop.
 _MEASURE_LATER = f"n=; trap n=1 TERM; : >ready; while [ -z $n ]; do :; done; {_MEASURE}"
 _LITTLE = 24 * limits.MIB
+_MUCH = limits.resources({"memory_limit_in_bytes": 32 * _LITTLE})
 #: Takes eight times as much, in one process, and ends with 0 if it gets it.
 _EATS = f"exec dd if=/dev/zero of=/dev/null bs={8 * _LITTLE} count=1"
 #: Seconds in which a process that eats memory has met any limit of that size.
@@ -175,6 +176,30 @@ def test_the_end_of_memory_is_told(eaters: Eaters, judge: Judge) -> None:
         # Refused more memory, the process ended by itself: nothing has killed it.
         judge.skip(Reason.NOT_ADVERTISED, f"no process was killed: exit code {status.exit_code}")
     judge.equal(_OOM, status.reason, "OOMKilled", "reason:", about=[status.id])
+
+
+@clause(f"{_FIELD}.memory_limit_in_bytes.below-use", f"{_UPDATE}.error-unreported")
+def test_a_limit_below_what_is_used(
+    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
+) -> None:
+    # A string of that length, which the shell then has to keep.
+    grows = f"x=0123456789abcdef; while [ ${{#x}} -lt {2 * _LITTLE} ]; do x=$x$x; done"
+    container = listening(
+        runtime, shared_sandbox, f"{grows}; : >ready; while :; do read -r y; done"
+    )
+    runtime.get("UpdateContainerResources", container_id=container.id, linux=_MUCH)
+    before = limits.reported(runtime, container)
+    outcome = limits.update(runtime, container, memory_limit_in_bytes=_LITTLE)
+    status = runtime.container_status(container.id)
+    state = types.ContainerState.Name(status.state)
+    judge.record(f"{_FIELD}.memory_limit_in_bytes.below-use", f"{outcome}; then {state}")
+    name = f"{_UPDATE}.error-unreported"
+    if isinstance(outcome, Ok):
+        judge.not_exercised(name, Reason.NOT_ADVERTISED, "it is not refused")
+    elif before is None:
+        judge.not_exercised(name, Reason.NOT_ADVERTISED, "no resources are reported")
+    else:
+        judge.equal(name, limits.reported(runtime, container), before, about=[container.id])
 
 
 # -- where it may run ------------------------------------------------------------------------

@@ -184,14 +184,6 @@ def test_an_error_changes_nothing_that_is_reported(
     )
 
 
-@clause(f"{_UPDATE}.empty-id")
-def test_no_container_is_named(runtime: Runtime, judge: Judge) -> None:
-    # Past the guard of the scope: to look for what an empty id could mean is what it is for,
-    # and nothing is asked for that could change anything.
-    outcome = runtime.client.call("UpdateContainerResources", container_id="")
-    judge.refused(f"{_UPDATE}.empty-id", outcome)
-
-
 # -- beside others ----------------------------------------------------------------------------
 
 

@@ -41,6 +41,8 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "ContainerStatus": ("container_id", {}),
     "ReopenContainerLog": ("container_id", {}),
     "ExecSync": ("container_id", {"cmd": ["true"], "timeout": 5}),
+    # Of which nothing changes, whatever it hits.
+    "UpdateContainerResources": ("container_id", {}),
 }
 
 
@@ -184,7 +186,16 @@ def test_empty_id_starts_nothing(runtime: Runtime, judge: Judge, shared_sandbox:
     judge.equal(clause_id, after, before, "a container", about=[container.id])
 
 
-@_params("empty-id", ("PodSandboxStatus", "ContainerStatus", "ExecSync", "ReopenContainerLog"))
+@_params(
+    "empty-id",
+    (
+        "PodSandboxStatus",
+        "ContainerStatus",
+        "ExecSync",
+        "ReopenContainerLog",
+        "UpdateContainerResources",
+    ),
+)
 def test_empty_id_is_refused(
     runtime: Runtime, judge: Judge, shared_sandbox: Sandbox, rpc: str
 ) -> None:
@@ -245,7 +256,7 @@ def test_short_ids_of_sandboxes_are_recorded(
 
 
 @pytest.mark.xdist_group("alike")
-@_params("short-id", (*_CONTAINER_CALLS, "ContainerStatus"))
+@_params("short-id", (*_CONTAINER_CALLS, "ContainerStatus", "UpdateContainerResources"))
 def test_short_ids_of_containers_are_recorded(
     runtime: Runtime, judge: Judge, shared_sandbox: Sandbox, containers_alike: Couple, rpc: str
 ) -> None:
