@@ -119,7 +119,10 @@ FAULTS: list[Fault] = [
         _each("links-lead-nowhere", "a link leads to an empty folder", _link_itself),
     ),
     _isolated("Mount.readonly.write-refused", ignore_request(_CREATE, f"{_MOUNTS}.readonly")),
-    _isolated("Mount.readonly.default-writable", set_request(_CREATE, f"{_MOUNTS}.readonly", True)),
+    _isolated(
+        "Mount.readonly.default-writable",
+        _each("mounts-read-only", "a mount without others in it is read-only", _read_only),
+    ),
     # containerd once lost such mounts where their order was not stable (commit 3830f8167).
     _isolated(
         "ContainerConfig.mounts.all-mounted",
