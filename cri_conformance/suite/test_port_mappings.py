@@ -99,10 +99,14 @@ def _judge(judge: Judge, clause_id: str, mapped: Mapped, kind: str, name: str, p
     )
 
 
-@clause("PortMapping.host_port.forwards", "Protocol.TCP.mapped")
+@clause("PortMapping.host_port.forwards")
 def test_a_port_of_the_host_leads_into_the_sandbox(mapped: Mapped, judge: Judge) -> None:
-    for name in ("PortMapping.host_port.forwards", "Protocol.TCP.mapped"):
-        _judge(judge, name, mapped, "tcp", "one", 8080)
+    _judge(judge, "PortMapping.host_port.forwards", mapped, "tcp", "one", 8080)
+
+
+@clause("Protocol.TCP.mapped")
+def test_connections_are_mapped(mapped: Mapped, judge: Judge) -> None:
+    _judge(judge, "Protocol.TCP.mapped", mapped, "tcp", "two", 8081)
 
 
 @clause("PortMapping.container_port.reached")
