@@ -229,9 +229,13 @@ def test_empty_handler_is_the_default(runtime: Runtime, judge: Judge) -> None:
 
 
 @clause("PodSandboxConfig.linux.optional")
-def test_linux_part_may_be_left_out(runtime: Runtime, judge: Judge) -> None:
+@pytest.mark.parametrize("part", ["linux", "security_context", "namespace_options"])
+def test_linux_part_may_be_left_out(part: str, runtime: Runtime, judge: Judge) -> None:
     config = runtime.sandbox_config()
-    config.ClearField("linux")
+    holders = (config, config.linux, config.linux.security_context)
+    for holder in holders:
+        if part in holder.DESCRIPTOR.fields_by_name:
+            holder.ClearField(part)  # type: ignore[arg-type]
     judge.ok("PodSandboxConfig.linux.optional", runtime.run_sandbox(config))
 
 
