@@ -292,3 +292,18 @@ def test_output_without_a_log_path(runtime: Runtime, shared_sandbox: Sandbox, ju
 
 def _files(below: Path) -> list[Path]:
     return [path for path in below.rglob("*") if path.is_file()]
+
+
+@clause(f"{_PATH}.upward")
+def test_a_path_that_leads_out(runtime: Runtime, shared_sandbox: Sandbox, judge: Judge) -> None:
+    # No further than the folder that the logs of this run lie in.
+    below = folder(shared_sandbox)
+    config = runtime.container_config(shared_sandbox, command=["/bin/sh", "-c", "echo out"])
+    config.log_path = f"../{config.metadata.name}.log"
+    outcome = runtime.create_and_start(shared_sandbox, config)
+    for item in runtime.get("ListContainers").containers:
+        if item.metadata.name == config.metadata.name:
+            runtime.wait_exited(item.id)
+    there = (below.parent / f"{config.metadata.name}.log").exists()
+    where = "lies outside" if there else "does not lie outside"
+    judge.record(f"{_PATH}.upward", f"start {type(outcome).__name__}; the log {where}")

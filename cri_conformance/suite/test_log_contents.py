@@ -27,6 +27,8 @@ _WRITER = (
     "n=0; : > ready; while :; do while [ ! -e in.$n ]; do sleep 0.02; done; "
     "sh in.$n; n=$((n + 1)); done"
 )
+#: Seconds within which output must be in the log.
+_PROMPT = 10.0
 #: Lengths about which runtimes cut lines (16 KiB, 8 KiB, 4 KiB), and others.
 _LENGTHS = st.one_of(
     st.sampled_from([n + d for n in (4096, 8192, 16384, 32768) for d in (-1, 0, 1)]),
@@ -71,6 +73,7 @@ _WRITES = st.one_of(
     f"{_PATH}.both-streams",
     f"{_PATH}.line-format",
     f"{_PATH}.partial-tag",
+    f"{_PATH}.prompt",
 )
 def test_the_log_is_what_was_written(
     runtime: Runtime,
@@ -91,7 +94,14 @@ def test_the_log_is_what_was_written(
         for write in writes:
             written[write.stream] += write.written
         _write(runtime, logged, next(numbers), "\n".join(write.command for write in writes))
-        log = settled(logged.log, lambda log: _complete(log, mark.encode()), patience(10.0))
+        log = settled(logged.log, lambda log: _complete(log, mark.encode()), patience(_PROMPT))
+        judge.that(
+            f"{_PATH}.prompt",
+            log.records,
+            permitted=f"something in the log within {_PROMPT:g} s, while the container runs",
+            actual="nothing",
+            about=[logged.id],
+        )
         _judge(judge, logged, log, written)
 
     explore(check, writes=st.lists(_WRITES, max_size=10), examples=20)

@@ -18,9 +18,11 @@ from typing import Any
 
 import pytest
 
+from cri_conformance.api import types
+from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, clause
-from cri_conformance.suite.scripts import WAITING, go, listening, wait_for_file
-from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed
+from cri_conformance.suite.scripts import PROMPT, STUBBORN, WAITING, go, listening, wait_for_file
+from cri_conformance.wire.outcome import Ok, Outcome, Refused, SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 
 #: Seconds within which an answer is prompt. The stop behind which it must not wait takes longer.
@@ -86,6 +88,7 @@ def looks(shared_runtime: Runtime, shared_sandbox: Sandbox, patience: Patience) 
             "ListPodSandbox": {},
             "ContainerStatus": {"container_id": container.id},
             "ListContainers": {},
+            "ReopenContainerLog": {"container_id": container.id},
             "ExecSync": {"container_id": container.id, "cmd": ["true"], "timeout": 10},
             "RunPodSandbox": {"config": new, "runtime_handler": other.handler},
             "CreateContainer": {
@@ -122,6 +125,7 @@ _PROMPT = (
     "ListPodSandbox",
     "ContainerStatus",
     "ListContainers",
+    "ReopenContainerLog",
     "ExecSync",
     "RunPodSandbox",
     "CreateContainer",
@@ -150,6 +154,8 @@ def test_answers_during_a_long_stop(
     looks: dict[str, Look], judge: Judge, rpc: str, name: str
 ) -> None:
     look = looks[rpc]
+    if isinstance(look.outcome, Refused) and look.outcome.code == "UNIMPLEMENTED":
+        judge.skip(Reason.YOUNGER, f"the runtime has no {rpc}")
     judge.that(
         f"RuntimeService.{name}",
         isinstance(look.outcome, Ok),
@@ -185,3 +191,52 @@ def test_force_does_not_wait_for_grace(
         actual=f"{look.outcome} after {look.seconds:.1f} s",
         about=names.values(),
     )
+
+
+@clause("RuntimeService.UpdateContainerResources.during-stop")
+def test_an_update_does_not_keep_a_container_from_ending(
+    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge, patience: Patience
+) -> None:
+    clause_id, within = "RuntimeService.UpdateContainerResources.during-stop", patience(5.0)
+    resources = types.LinuxContainerResources(cpu_shares=512)
+    with _long_stop(runtime, shared_sandbox) as container:
+        outcome = runtime.call(
+            "UpdateContainerResources",
+            container_id=container.id,
+            linux=resources,
+            deadline=within,
+        )
+        judge.that(
+            clause_id,
+            isinstance(outcome, Ok | Refused),
+            permitted=f"an answer within {PROMPT_WITHIN:g} s",
+            actual=outcome,
+            about=[container.id],
+        )
+        go(runtime, container)
+        with contextlib.suppress(SetupFailed):
+            runtime.wait_exited(container.id)
+        state = types.ContainerState.Name(runtime.container_status(container.id).state)
+        judge.equal(clause_id, state, "CONTAINER_EXITED", about=[container.id])
+
+
+# -- whose client went away --------------------------------------------------------------------
+
+
+@clause("RuntimeService.StopContainer.abandoned-harmless")
+def test_an_abandoned_long_stop_holds_up_nobody(
+    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge, patience: Patience
+) -> None:
+    within = patience(FORCED_WITHIN)
+    long, other = (listening(runtime, shared_sandbox, script) for script in (STUBBORN, PROMPT))
+    runtime.call("StopContainer", container_id=long.id, timeout=86_400, cancel_after=0.2)
+    for name, container, timeout in (("another", other, 30), ("the same", long, 0)):
+        names: dict[str, Any] = {"container_id": container.id, "timeout": timeout}
+        look = Look.taken(partial(runtime.call, "StopContainer", **names, deadline=within))
+        judge.that(
+            "RuntimeService.StopContainer.abandoned-harmless",
+            isinstance(look.outcome, Ok),
+            permitted=f"the stop of {name} container succeeds within {FORCED_WITHIN:g} s",
+            actual=f"{look.outcome} after {look.seconds:.1f} s",
+            about=[container.id],
+        )

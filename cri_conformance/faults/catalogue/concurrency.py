@@ -82,6 +82,46 @@ def _has_own_code(call: Call, memory: Memory) -> bool:
     return any(_own_code_seen(call, memory) or call.ended.wait(0.02) for _ in range(20))
 
 
+def _sandbox_stop_loses() -> Operator:
+    """cri-o/cri-o commit b106fcd710: two ways to stop one container get into each other's way."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        if call.rpc == "StopContainer":
+            sandbox = memory.sandbox_of(call.request.container_id)
+            if sandbox and memory.await_running("StopPodSandbox", sandbox, 1, when.WINDOW):
+                raise StatusError("UNKNOWN", "the container is being stopped with its sandbox")
+        return proceed(call.request)
+
+    return operator(
+        "stop-loses-to-sandbox", "StopContainer", "a stop fails beside its sandbox's", step
+    )
+
+
+def _abandoned_stop_keeps_the_lock() -> Operator:
+    """cri-o/cri-o#9754: whose client went away waits on, and every other stop for it."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        if (held := memory.kept("held", lambda: "")) and _runs(held, call):
+            call.ended.wait(30)
+        if call.request.timeout >= 86_400 and call.ended.wait(5):
+            memory.keep("held", call.request.container_id)
+            raise StatusError("CANCELLED", "the client went away")
+        return proceed(call.request)
+
+    return operator(
+        "abandoned-stop-keeps-the-lock", "StopContainer", "an abandoned stop holds up all", step
+    )
+
+
+def _runs(container_id: str, call: Call) -> bool:
+    asked = types.ContainerStatusRequest(container_id=container_id)
+    try:
+        state = call.upstream("ContainerStatus", asked).status.state
+    except StatusError:
+        return False
+    return bool(state == types.CONTAINER_RUNNING)
+
+
 def _stop_in_this_sandbox(call: Call, memory: Memory) -> bool:
     chosen = types.ContainerFilter(pod_sandbox_id=call.request.pod_sandbox_id)
     listed = call.upstream("ListContainers", types.ListContainersRequest(filter=chosen))
@@ -159,11 +199,19 @@ FAULTS = [
             "ListPodSandbox",
             "ContainerStatus",
             "ListContainers",
+            "ReopenContainerLog",
             "RunPodSandbox",
             "CreateContainer",
             "StartContainer",
         )
     ),
+    # cri-o/cri-o commit 3e0aa19bd0: what is updated and stopped at once is stuck.
+    fault(
+        "RuntimeService.UpdateContainerResources.during-stop",
+        waits_for("UpdateContainerResources", "StopContainer"),
+    ),
+    fault("RuntimeService.StopPodSandbox.racing-stops", _sandbox_stop_loses()),
+    fault("RuntimeService.StopContainer.abandoned-harmless", _abandoned_stop_keeps_the_lock()),
     fault(
         "RuntimeService.ExecSync.prompt-during-stop",
         waits_for("ExecSync", "StopContainer", when=when.requested("cmd", ["true"])),

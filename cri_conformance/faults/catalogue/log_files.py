@@ -98,12 +98,22 @@ _deaf = Change(
     lambda words: [*words[:-1], f"exec 2>/dev/null; {words[-1]}"] if "-c" in words else words,
 )
 
+_late = Change(
+    "output-withheld",
+    lambda words: (
+        [*words[:-1], f"exec 3>&1 > held 2>&1; trap 'cat held >&3' EXIT; {words[-1]}"]
+        if "-c" in words
+        else words
+    ),
+)
+
 _CONTENT = [
     fault(
         f"{_PATH}.file-location",
         alter_request(_CREATE, "config.log_path", changes.replaced("/", "-")),
     ),
     fault(f"{_PATH}.both-streams", alter_request(_CREATE, "config.command", _deaf)),
+    fault(f"{_PATH}.prompt", alter_request(_CREATE, "config.command", _late)),
     fault(
         f"{_PATH}.line-format",
         _rewritten("log-as-json", "the log is in Docker's format", _each(_as_json)),
