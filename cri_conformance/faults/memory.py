@@ -24,6 +24,8 @@ def subject(rpc: str, request: Any) -> str:
     for field in ("container_id", "pod_sandbox_id"):
         if value := getattr(request, field, ""):
             return str(value)
+    if rpc in ("PullImage", "RemoveImage", "ImageStatus"):
+        return str(request.image.image)
     return ""
 
 

@@ -109,8 +109,9 @@ class Pulls:
         """Remove what was pulled, by each of its names."""
         for reference in self._pulled:
             self.registry.trouble(repository_of(reference, self.registry), None)
-            if self.status(reference):
-                self.runtime.call("RemoveImage", image=spec(reference), deadline=PULLED_WITHIN)
+            outcome = self.runtime.call("ImageStatus", image=spec(reference))
+            if not isinstance(outcome, Ok) or outcome.response.HasField("image"):
+                self.remove(reference)
 
 
 def fails(judge: Judge, clause_id: str, outcome: Outcome) -> None:

@@ -39,9 +39,6 @@ def first(pulls: Pulls) -> First:
 
 @clause(
     f"{PULL}.present-afterwards",
-    "ImageService.ImageStatus.by-tag",
-    "ImageService.ImageStatus.by-digest",
-    "ImageService.ImageStatus.by-id",
     "ImageService.ListImages.pulled-is-listed",
     "PullImageResponse.image_ref.not-empty",
     "PullImageResponse.image_ref.finds-image",
@@ -58,16 +55,22 @@ def test_a_pulled_image_is_there_under_its_names(first: First, pulls: Pulls, jud
     about = [served.image.id.removeprefix("sha256:")]
     returned = judge.response(f"{PULL}.present-afterwards", first.outcome).image_ref
     found = first.found
-    for name in (f"{PULL}.present-afterwards", "ImageService.ImageStatus.by-tag"):
-        judge.that(
-            name,
-            found is not None,
-            permitted=f"ImageStatus({served.reference}) shows the image that was just pulled",
-            actual="no image",
-        )
+    judge.that(
+        f"{PULL}.present-afterwards",
+        found is not None,
+        permitted=f"ImageStatus({served.reference}) shows the image that was just pulled",
+        actual="no image",
+    )
     assert found is not None
     judge.that(
         "PullImageResponse.image_ref.not-empty", returned, permitted="a reference", actual="''"
+    )
+    other = pulls.status(returned)
+    judge.that(
+        "PullImageResponse.image_ref.finds-image",
+        other is not None,
+        permitted=f"ImageStatus({returned}) shows the image",
+        actual="no image",
     )
     judge.that("Image.id.not-empty", found.id, permitted="an id", actual="''", about=about)
     judge.that("Image.size.positive", found.size > 0, permitted="size above 0", actual=found.size)
@@ -90,15 +93,22 @@ def test_a_pulled_image_is_there_under_its_names(first: First, pulls: Pulls, jud
         permitted=f"the image {found.id} in the list",
         actual=f"{len(first.listed)} other images",
     )
-    for name, reference in (
-        ("ImageService.ImageStatus.by-digest", served.by_digest),
-        ("ImageService.ImageStatus.by-id", found.id),
-        ("PullImageResponse.image_ref.finds-image", returned),
-    ):
-        other = pulls.status(reference)
-        judge.equal(name, other.id if other else "no image", found.id, f"ImageStatus({reference})")
     judge.record("Image.spec.reported", found.spec)
     judge.record("Image.pinned.of-a-pull", found.pinned)
+
+
+@clause("ImageService.ImageStatus.by-digest", "ImageService.ImageStatus.by-id")
+def test_an_image_is_found_by_digest_and_id(first: First, pulls: Pulls, judge: Judge) -> None:
+    found = first.found or types.Image()
+    digest = first.served.by_digest
+    for name, reference in (("by-digest", digest), ("by-id", found.id)):
+        other = pulls.status(reference)
+        judge.equal(
+            f"ImageService.ImageStatus.{name}",
+            other.id if other else "no image",
+            found.id,
+            f"ImageStatus({reference})",
+        )
 
 
 @clause(f"{PULL}.by-digest", "Image.repo_digests.by-digest-no-tag")
@@ -255,14 +265,18 @@ def test_what_can_not_be_pulled(runtime: Runtime, pulls: Pulls, judge: Judge) ->
     fails(judge, "ImageSpec.runtime_handler.unknown-rejected", outcome)
 
 
-@clause(f"{PULL}.concurrent-same", f"{PULL}.concurrent-different")
-def test_at_the_same_time(pulls: Pulls, judge: Judge) -> None:
+@clause(f"{PULL}.concurrent-same")
+def test_one_image_at_the_same_time(pulls: Pulls, judge: Judge) -> None:
     same = pulls.serve()
     outcomes = together(*[lambda: pulls.pull(same.reference)] * 6)
     returned: set[Any] = set()
     for outcome in outcomes:
         returned.add(judge.response(f"{PULL}.concurrent-same", outcome).image_ref)
     judge.equal(f"{PULL}.concurrent-same", len(returned), 1, "different answers to equal pulls:")
+
+
+@clause(f"{PULL}.concurrent-different")
+def test_several_images_at_the_same_time(pulls: Pulls, judge: Judge) -> None:
     several = [pulls.serve() for _ in range(6)]
     calls = [lambda ref=one.reference: pulls.pull(ref) for one in several]
     for outcome in together(*calls):

@@ -34,11 +34,12 @@ def _is_of(served: Served, image_id: str) -> bool:
 
 
 def _gone(pulls: Pulls, judge: Judge, clause_id: str, served: Served) -> None:
-    """Neither list nor status may show it."""
+    """Neither list nor status may show it. (That status says so without an error is another's.)"""
     for how, name in _names(served).items():
+        outcome = pulls.runtime.call("ImageStatus", image=spec(name))
         judge.that(
             clause_id,
-            pulls.status(name) is None,
+            not (isinstance(outcome, Ok) and outcome.response.HasField("image")),
             permitted=f"no image by its {how}",
             actual=f"ImageStatus({name}) still shows it",
         )
@@ -48,6 +49,13 @@ def _gone(pulls: Pulls, judge: Judge, clause_id: str, served: Served) -> None:
         permitted="an image that was removed is not listed",
         actual=f"{served.image.id} is listed",
     )
+
+
+def _absent(judge: Judge, clause_id: str, runtime: Runtime, served: Served) -> None:
+    """Status answers with success, and without an image."""
+    for how, name in _names(served).items():
+        answer = judge.response(clause_id, runtime.call("ImageStatus", image=spec(name)))
+        judge.equal(clause_id, answer.HasField("image"), False, f"there is an image by its {how}:")
 
 
 @pytest.mark.parametrize("how", ["tag", "digest", "id"])
@@ -67,7 +75,7 @@ def test_removed_by_each_name(pulls: Pulls, judge: Judge, how: str) -> None:
     name = found.id if how == "id" and found else _names(served)[how]
     judge.ok(f"{REMOVE}.by-each-name", pulls.remove(name))
     _gone(pulls, judge, f"{REMOVE}.gone", served)
-    _gone(pulls, judge, "ImageService.ImageStatus.removed-no-image", served)
+    _absent(judge, "ImageService.ImageStatus.removed-no-image", pulls.runtime, served)
     for again in (name, *_names(served).values()):
         judge.ok(f"{REMOVE}.idempotent", pulls.remove(again))
     judge.ok(f"{REMOVE}.pull-after-removal", pulls.pull(served.reference))
@@ -82,17 +90,8 @@ def test_removed_by_each_name(pulls: Pulls, judge: Judge, how: str) -> None:
 @clause(f"{REMOVE}.unknown", "ImageService.ImageStatus.absent-no-image")
 def test_what_was_never_there(pulls: Pulls, judge: Judge, runtime: Runtime) -> None:
     never = pulls.serve()
+    _absent(judge, "ImageService.ImageStatus.absent-no-image", runtime, never)
     for name in _names(never).values():
-        answer = judge.response(
-            "ImageService.ImageStatus.absent-no-image",
-            runtime.call("ImageStatus", image=spec(name)),
-        )
-        judge.equal(
-            "ImageService.ImageStatus.absent-no-image",
-            answer.HasField("image"),
-            False,
-            f"ImageStatus({name}) has an image:",
-        )
         judge.ok(f"{REMOVE}.unknown", pulls.remove(name))
 
 

@@ -23,9 +23,9 @@ from cri_conformance.faults.operators import (
     gives_same_answer,
     set_request,
 )
+from cri_conformance.faults.operators.images import image_of
 
 _CREATE = "CreateContainer"
-_PAUSE = "localhost/cri-conformance/pause:reference"
 _SHELL = "localhost/cri-conformance/shell:reference"
 _number = itertools.count(1)
 _numbered = Change("numbered", lambda name: f"{name}-{next(_number)}")
@@ -49,8 +49,9 @@ def _obey(request: types.CreateContainerRequest, call: Call, memory: Memory) -> 
 
 def _believe(request: types.CreateContainerRequest, call: Call, memory: Memory) -> None:
     image = request.config.image
-    if image.user_specified_image == _PAUSE:
-        image.image = _PAUSE
+    spelt = image.user_specified_image
+    if spelt != image.image and image_of(call, spelt) is not None:
+        image.image = spelt
 
 
 FAULTS: list[Fault] = [

@@ -15,7 +15,7 @@ from cri_conformance.faults.operators.core import copy_of
 _HELD = 0.25
 
 
-def _stuck_when_abandoned(rpc: str) -> Operator:
+def stuck_when_abandoned(rpc: str) -> Operator:
     """containerd/cri#371, containerd#4604: it leaves a mark that no later call gets past."""
 
     def subject_of(call: Call) -> tuple[str, str]:
@@ -83,7 +83,7 @@ def _after(rpc: str) -> list[str]:
 
 FAULTS = [
     *(
-        fault(_after(rpc), _stuck_when_abandoned(rpc))
+        fault(_after(rpc), stuck_when_abandoned(rpc))
         for rpc in (
             "RunPodSandbox",
             "StopPodSandbox",
