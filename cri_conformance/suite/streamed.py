@@ -69,6 +69,11 @@ class Twin:
         return f"{service}.{self.rpc}.{promise}"
 
     @property
+    def slow_clause(self) -> str:
+        """That of slow clients, where the call has one."""
+        return self.clause("reader-leaves" if self.rpc == "StreamImages" else "slow-client")
+
+    @property
     def filter_clause(self) -> str:
         return f"{self.rpc}Request.filter.same-as-list"
 
@@ -139,6 +144,7 @@ class Twin:
 
 SANDBOXES = Twin("StreamPodSandboxes", "ListPodSandbox", "items", "pod_sandboxes")
 CONTAINERS = Twin("StreamContainers", "ListContainers", "containers", "containers")
+IMAGES = Twin("StreamImages", "ListImages", "images", "images")
 TWINS = (
     SANDBOXES,
     CONTAINERS,
@@ -159,5 +165,5 @@ TWINS = (
         steady=_metrics,
         filtered=False,
     ),
-    Twin("StreamImages", "ListImages", "images", "images"),
+    IMAGES,
 )

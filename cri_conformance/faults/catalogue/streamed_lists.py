@@ -83,6 +83,15 @@ FAULTS: list[Fault] = [
         "RuntimeService.StreamPodSandboxes.slow-client",
         blocked_by_slow_reader("StreamPodSandboxes", ["ListPodSandbox", "RunPodSandbox"], room=0),
     ),
+    # So few fit on the way at once: each stream stays, and is waited for, until its client leaves.
+    fault(
+        "ImageService.StreamImages.reader-leaves",
+        together(
+            never_ends("StreamImages"),
+            blocked_by_slow_reader("StreamImages", ["ListImages"], room=-1),
+        ),
+        also=["ImageService.StreamImages.ends"],
+    ),
     fault(
         "RuntimeService.StreamContainers.during-churn",
         together(
