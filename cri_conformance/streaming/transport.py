@@ -147,7 +147,8 @@ class Transport:
             except BlockingIOError:
                 self._wait(select.POLLOUT, time.monotonic() + STALLED)
             except OSError as error:
-                raise StreamingError(f"the connection is broken: {error}") from None
+                why = "was closed" if self._closed else f"is broken: {error}"
+                raise StreamingError(f"the connection {why}") from None
 
     def _wait(self, event: int, deadline: float | None) -> None:
         poll = select.poll()

@@ -273,9 +273,9 @@ def taken(tunnel: Tunnel, sent: bytes, expected: int, quiet: float = QUIET) -> t
         while len(came) < expected:
             more = tunnel.data.read(quiet, expected - len(came))
             if not more:
-                with contextlib.suppress(Stalled):
-                    errors.append(tunnel.failure(1.0))
                 errors.append(f"the data stream ended ({tunnel.data.end})")
+                with contextlib.suppress(Stalled):
+                    errors.append(after_end(tunnel, 1.0))
                 break
             came += more
     except Stalled as error:
@@ -317,7 +317,7 @@ class Attempt:
 
     def __str__(self) -> str:
         if not self.place:
-            return f"no error; {self.data!r} came"
+            return f"no error; {self.data!r} came" + (f"; {self.said}" if self.said else "")
         return f"{self.place}: {self.said}" + (f", after {self.data!r}" if self.data else "")
 
 
@@ -331,26 +331,42 @@ def attempt(runtime: Runtime, sandbox_id: str, port: int, quiet: float = 5.0) ->
     except StreamingError as error:
         return Attempt("on opening", str(error))
     try:
-        return tried(forward, port, quiet)
+        return tried(forward, port, quiet, b"probe\n")
     finally:
         forward.abort()
 
 
-def tried(forward: Forward, port: int, quiet: float) -> Attempt:
-    """As ``attempt``, in a session that is open."""
+def tried(forward: Forward, port: int, quiet: float, probe: bytes = b"") -> Attempt:
+    """As ``attempt``, in a session that is open.
+
+    Without a probe where other connections matter: bytes that nobody takes are known to keep
+    them waiting, and kubelets' clients end the session with its first error.
+    """
     data = b""
     try:
-        tunnel = forward.connect(port, quiet)
-        with contextlib.suppress(StreamingError):
-            tunnel.data.write(b"probe\n")
-        data = tunnel.data.read(quiet)
-        said = tunnel.failure(quiet) if not data else ""
-    except Stalled:
-        return Attempt("", "", data)
+        with forward.connected(port, quiet) as tunnel:
+            with contextlib.suppress(StreamingError):
+                tunnel.data.write(probe)
+            data = tunnel.data.read(quiet)
+            ended = tunnel.data.end
+            said = "" if data else after_end(tunnel, quiet)
+    except Stalled as error:
+        return Attempt("", str(error), data)
     except StreamingError as error:
         return Attempt("on the session", str(error), data)
     if said:
         return Attempt("on the error stream", said, data)
-    if not data and tunnel.data.end != "closed":
-        return Attempt("on the session", f"the data stream ended ({tunnel.data.end})")
+    if not data and ended != "closed":
+        return Attempt("on the session", f"the data stream ended ({ended})")
     return Attempt("", "", data)
+
+
+def after_end(tunnel: Tunnel, quiet: float) -> str:
+    """What came on the error stream of a connection whose data stream has ended.
+
+    The data stream is reset first, as kubelets' clients do: what was sent and is taken by
+    nobody may else keep all other streams waiting. Raises Stalled.
+    """
+    with contextlib.suppress(StreamingError):
+        tunnel.data.reset()
+    return tunnel.failure(quiet)

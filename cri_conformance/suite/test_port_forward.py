@@ -25,6 +25,7 @@ from cri_conformance.streaming.transport import Stalled
 from cri_conformance.suite.ports import (
     QUIET,
     Ports,
+    after_end,
     ask,
     counting,
     escaped,
@@ -189,11 +190,8 @@ def test_connection_ends_with_the_port(runtime: Runtime, ports: Ports, judge: Ju
             permitted="the bytes, then the end of the data stream",
             actual=f"{came[0]!r} {came[1]}, " + ("the end" if ended else f"no end in {quiet:g} s"),
         )
-        # As the clients of kubelets do: only then the error stream is looked at.
-        with contextlib.suppress(StreamingError):
-            tunnel.data.reset()
         try:
-            said = tunnel.failure(quiet)
+            said = after_end(tunnel, quiet)
         except Stalled as error:
             said = str(error)
         judge.equal(f"{_CALL}.nothing-wrong", said, "", "what the error stream said")
@@ -209,7 +207,7 @@ def test_closed_port_is_told(runtime: Runtime, ports: Ports, judge: Judge) -> No
         try:
             tunnel = forward.connect(ports.closed)
             data = tunnel.data.read(QUIET)
-            said = tunnel.failure(QUIET)
+            said = after_end(tunnel, QUIET)
             ended = True
         except StreamingError as error:
             said = f"({error})"
