@@ -171,6 +171,7 @@ _CALLS = [
         answer_error(_PODS, When("one-stopped", _one_is_stopped), "UNAVAILABLE"),
     ),
     fault("RuntimeService.ListContainerStats.during-churn", _while("RemoveContainer", _LIST)),
+    # containerd/containerd#9897: "ttrpc: closed", for all.
     fault("RuntimeService.ListPodSandboxStats.during-churn", _while("RemovePodSandbox", _PODS)),
 ]
 
