@@ -254,6 +254,7 @@ class Connection:
         self.subprotocol = ""
         self.over: Ended | None = None
         self._most = most
+        self._leaving = False
         self.on_open = opened
         self.on_end = ended
 
@@ -285,12 +286,20 @@ class Connection:
         return stream
 
     def finish(self) -> None:
-        """End in good order."""
+        """End in good order. What comes from now on and can't be kept is dropped."""
         self.pump.finish()
+        self._let_go()
 
     def abort(self, *, reset: bool = False) -> None:
         """Go away without a word."""
         self.pump.abort(reset=reset)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Have the reader wait for nobody any more."""
+        with self.changed:
+            self._leaving = True
+            self.changed.notify_all()
 
     def wait_over(self, seconds: float) -> bool:
         """Whether the connection is over within this time."""
@@ -320,8 +329,12 @@ class Connection:
         elif isinstance(event, Closed):
             stream.end = stream.end or ("reset" if event.reset else "closed")
         elif isinstance(event, Data) and not stream.end:
+            if self._leaving and self._most and len(stream._buffer) > self._most:
+                return
             stream._buffer += event.data
             stream.received += len(event.data)
             self.changed.notify_all()
             if self._most:
-                self.changed.wait_for(lambda: len(stream._buffer) <= self._most or stream.end)
+                self.changed.wait_for(
+                    lambda: len(stream._buffer) <= self._most or stream.end or self._leaving
+                )

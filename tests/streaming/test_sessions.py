@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cri_conformance.streaming import client, status
+from cri_conformance.streaming.connection import Stream
 from cri_conformance.streaming.events import SPDY, V4, V5, WEBSOCKET, Refused, StreamingError
 from cri_conformance.streaming.server import (
     FOREVER,
@@ -295,9 +296,40 @@ def test_no_thread_is_left_behind(server: Server) -> None:
         url = server.offer(command(echo, **ALL), "exec")
         with client.open_session(url, **ALL, protocol=protocol, subprotocols=offered) as session:
             session.communicate(b"end", seconds=10)
-    for thread in set(threading.enumerate()) - before:
-        thread.join(5)
-        assert not thread.is_alive()
+    _await_end(before)
+
+
+def test_a_session_can_end_while_input_waits(server: Server) -> None:
+    def run(session: CommandSession) -> None:
+        assert session.stdin
+        session.stdin.read(FOREVER, 1)
+        session.finish(status.ended(3))
+
+    before = set(threading.enumerate())
+    url = server.offer(command(run, stdin=True), "exec")
+    with client.open_session(url, stdin=True) as session:
+        assert session.stdin
+        writer = threading.Thread(target=_keep_writing, args=(session.stdin,))
+        writer.start()
+        # Not cut short by what was sent and never read.
+        assert session.status(10).exit_code == 3
+        writer.join(10)
+    _await_end(before)
+
+
+def _await_end(before: set[threading.Thread]) -> None:
+    """All threads that were not there before come to an end."""
+    while started := [one for one in set(threading.enumerate()) - before if one.is_alive()]:
+        started[0].join(10)
+        assert not started[0].is_alive()
+
+
+def _keep_writing(stream: Stream) -> None:
+    try:
+        while True:
+            stream.write(b"x" * 65536)
+    except StreamingError:
+        pass
 
 
 def many(count: int, work: Callable[[int], None]) -> None:
