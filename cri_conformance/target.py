@@ -294,7 +294,7 @@ class Preparation:
         """
         if not host_root or os.geteuid() != 0:
             return ""
-        self._undo.callback(_remove_cgroups, Path(host_root) / "sys/fs/cgroup")
+        self._undo.callback(remove_cgroups, Path(host_root) / "sys/fs/cgroup")
         told = client.call("RuntimeConfig")
         if not isinstance(told, Ok) or not told.response.HasField("linux"):
             return ""
@@ -347,7 +347,7 @@ class Preparation:
         return name
 
 
-def _remove_cgroups(hierarchies: Path) -> None:
+def remove_cgroups(hierarchies: Path) -> None:
     """Remove empty cgroups below ours; those of a run that still goes on are not empty."""
     name = CGROUP_PARENT.lstrip("/")
     for root in (hierarchies / name, *hierarchies.glob(f"*/{name}")):

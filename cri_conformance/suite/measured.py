@@ -26,7 +26,7 @@ from cri_conformance.wire.runtime import Container, Runtime, Sandbox, poll
 #: processes that it starts.
 HELD, WRITTEN, FILES, FORKS = 24_000_000, 6_000_000, 40, 5
 #: Ticks of processor time (1/100 s) that the worker uses, if the kernel counts them for it.
-_TICKS = 30
+_TICKS = 15
 
 
 def work_until(name: str, ticks: int) -> str:

@@ -220,6 +220,7 @@ def _processors(runtime: Runtime, container: Container) -> int:
 def test_rate_of_a_busy_container(runtime: Runtime, measured: Measured, judge: Judge) -> None:
     """Asked when it has worked for a moment, and when it has for another; not in between, as in
     a time so short it may not have had a processor at all."""
+    measured.of("ListContainerStats")
     script = work_until("some", 10) + work_until("more", 30) + work_until("over", 300)
     busy = runtime.running(measured.pods["work"], script)
     most = _processors(runtime, busy) * 15 * 10**8

@@ -127,6 +127,13 @@ def test_drifts_changes_at_each_read_and_freezes_never() -> None:
     assert frozen.status(other).state == types.CONTAINER_RUNNING
 
 
+def test_falls_is_less_at_each_read() -> None:
+    session = Session(operators.falls("ContainerStatus", "status.created_at", 100))
+    made, other = session.container("one"), session.container("two")
+    assert [session.status(made).created_at for _ in range(3)] == [100, 99, 98]
+    assert session.status(other).created_at == 100
+
+
 # -- lists and filters ----------------------------------------------------------------------
 
 
@@ -185,6 +192,35 @@ def test_or_labels_lists_what_has_any_label() -> None:
     made = session.container("one", app="x", tier="y")
     session.container("two", app="other")
     assert session.listed(label_selector={"app": "x", "tier": "x"}) == [made]
+
+
+def test_figures_are_chosen_by_their_attributes() -> None:
+    def stats(name: str, **labels: str) -> types.ContainerStats:
+        return types.ContainerStats(attributes=types.ContainerAttributes(id=name, labels=labels))
+
+    class Figures(Upstream):
+        def ListContainerStats(self, request: Any) -> Any:
+            wanted = request.filter.label_selector
+            chosen = [
+                one
+                for one in (stats("one", app="x"), stats("two", tier="x"), stats("three"))
+                if all(one.attributes.labels.get(k) == v for k, v in wanted.items())
+            ]
+            return types.ListContainerStatsResponse(stats=chosen)
+
+    for operator, expected in (
+        (operators.or_labels("ListContainerStats"), ["one", "two"]),
+        (
+            operators.filter_by(
+                "ListContainerStats", "label_selector", "by-key", lambda i, w: "app" in i.labels
+            ),
+            ["one"],
+        ),
+    ):
+        session = Session(operator, Figures())
+        asked = types.ContainerStatsFilter(label_selector={"app": "x", "tier": "x"})
+        answer = session(types.ListContainerStatsRequest(filter=asked))
+        assert sorted(one.attributes.id for one in answer.stats) == sorted(expected), operator.name
 
 
 # -- requests ----------------------------------------------------------------------------------
