@@ -52,10 +52,17 @@ def process_of(host: Host, mark: str) -> int:
 def cgroup_paths(host: Host, container: Container, mark: str) -> set[str]:
     """The cgroups of a marked container's process, as /proc/PID/cgroup has their paths.
 
-    The root is left out: it stands for controllers that the runtime doesn't use.
+    In version 1 those that limit CPU time and memory; of others a runtime may make no use.
     """
-    text = host.read(process_of(host, mark), "cgroup")
-    paths = {line.split(":", 2)[2] for line in text.splitlines()} - {"/"}
+    paths: set[str] = set()
+    for line in host.read(process_of(host, mark), "cgroup").splitlines():
+        number, controllers, path = line.split(":", 2)
+        limiting = {"cpu", "memory"} & set(controllers.split(","))
+        if limiting if host.cgroup_version == 1 else number == "0":
+            # crun may put the processes one below the container's own.
+            paths.add(path.removesuffix("/container"))
+    # The root stands for a controller that the runtime doesn't use.
+    paths -= {"/"}
     if not paths:
         raise SetupFailed(f"container {container.id[:12]} is in no cgroup of its own")
     return paths
