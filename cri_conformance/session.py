@@ -435,6 +435,7 @@ class Session:
             "runtime_api_version",
             "minor",
             "minor_source",
+            "isolates",
             "handler",
             "image",
             "status",

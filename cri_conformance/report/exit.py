@@ -19,7 +19,7 @@ from enum import IntEnum
 import pytest
 
 from cri_conformance.contract.clause import Level, Minor, Needs
-from cri_conformance.contract.verdict import Verdict
+from cri_conformance.contract.verdict import Reason, Verdict
 from cri_conformance.report.schema import ClauseResult, Results
 
 #: The calls without which nothing is a runtime: never skipped, and the measure of a full run.
@@ -116,11 +116,12 @@ def core(results: Results) -> tuple[int, int]:
     """(judged, all) of the core's binding clauses that have a test and need nothing.
 
     (0, 0) for a run that was narrowed on purpose. A wording younger than the runtime's
-    contract is not asked of it.
+    contract is not asked of it, nor of the reference runtime what it does not have.
     """
     if results["suite"]["selection"]:
         return 0, 0
     minor = Minor.parse(results["target"]["minor"])
+    isolates = results["target"]["isolates"]
     asked = [
         clause
         for clause in results["clauses"]
@@ -129,5 +130,6 @@ def core(results: Results) -> tuple[int, int]:
         and clause["needs"] == Needs.NOTHING
         and clause["tests"]
         and Minor.parse(clause["since"]) <= minor
+        and (isolates or not clause["reason"].startswith(Reason.NOT_ADVERTISED))
     ]
     return len(judged(asked)), len(asked)

@@ -46,6 +46,7 @@ class Target(TypedDict):
     minor_source: str  # "--cri-version", or the sign that gave it away
     handler: str  # the runtime handler that was judged; "" for the default
     image: str  # reference of the test image
+    isolates: bool  # containers have namespaces and cgroups; not so in the reference runtime
     status: dict[str, Any]  # conditions, handlers, features
     info: dict[str, str]  # verbose Status.info: the runtime's configuration, usually JSON
 

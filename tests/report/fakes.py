@@ -51,6 +51,7 @@ def target(**changes: Any) -> dict[str, Any]:
         "runtime_api_version": "v1",
         "minor": "1.31",
         "minor_source": "Status.features",
+        "isolates": True,
         "handler": "",
         "image": "localhost/cri-conformance/shell:1f3a5c7e",
         "status": {"status": {"conditions": [{"type": "RuntimeReady", "status": True}]}},

@@ -104,3 +104,14 @@ def test_the_minimum_asks_nothing_younger_or_special():
             clause.update(change)
         assert core(made) == (7, 7)
     assert core(run(7, runtime=target(minor="1.20"))) == (7, 10)
+
+
+def test_what_the_reference_can_not_have_is_not_asked_of_it():
+    skipped = [
+        record(f"t::{name}", found(name, "not exercised", reason="feature not advertised: why"))
+        for name in NAMES[5:]
+    ]
+    held = [record(f"t::{name}", found(name, "held")) for name in NAMES[:5]]
+    for isolates, expected in ((True, Ending.INCOMPLETE), (False, Ending.HELD)):
+        made = results(TEN, *held, *skipped, bound=BOUND, runtime=target(isolates=isolates))
+        assert ending(made) is expected
