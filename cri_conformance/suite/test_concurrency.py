@@ -11,6 +11,7 @@ fresh object; the transcript shows how they overlapped.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +25,7 @@ from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, clause
 from cri_conformance.expect.explore import Explorer
 from cri_conformance.suite.scripts import PROMPT, STUBBORN, listening
-from cri_conformance.wire.outcome import Ok, Outcome
+from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 from cri_conformance.wire.together import together
 
@@ -234,3 +235,23 @@ def test_starts_at_once_run_the_command_once(
             container, "/bin/sh", "-c", "until [ -e ready ]; do sleep 0.01; done; cat runs"
         )
         judge.equal(clause_id, seen.stdout, b"ran\n", "said by the command", about=[container.id])
+
+
+@clause("ContainerState.CONTAINER_RUNNING.left-on-exit")
+def test_many_that_end_at_once_are_all_seen_to(
+    runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
+) -> None:
+    command = ["/bin/sh", "-c", "exit 3"]
+    made = [runtime.container(shared_sandbox, command=command) for _ in range(THREADS)]
+    together(*[partial(runtime.get, "StartContainer", container_id=one.id) for one in made])
+    for container in made:
+        with contextlib.suppress(SetupFailed):
+            runtime.wait_exited(container.id)
+        status = runtime.container_status(container.id)
+        judge.equal(
+            "ContainerState.CONTAINER_RUNNING.left-on-exit",
+            (types.ContainerState.Name(status.state), status.exit_code),
+            ("CONTAINER_EXITED", 3),
+            f"state and code of one of {len(made)} that ended at once",
+            about=[container.id],
+        )

@@ -28,6 +28,7 @@ from cri_conformance.faults.operators import (
     together,
     waits_for,
 )
+from cri_conformance.faults.operators.core import copy_of
 
 _RUN = "RuntimeService.RunPodSandbox"
 #: The exit code of containers that end by themselves in the tests of such races.
@@ -110,6 +111,31 @@ def _abandoned_stop_keeps_the_lock() -> Operator:
 
     return operator(
         "abandoned-stop-keeps-the-lock", "StopContainer", "an abandoned stop holds up all", step
+    )
+
+
+def _exits_are_lost() -> Operator:
+    """containerd/cri#434: of many exits at once one is not noted, and never will be."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        if call.rpc == "StartContainer":
+            if when.in_company(call, memory) and not memory.count("lost exits"):
+                memory.keep("lost", call.request.container_id)
+            return proceed(call.request)
+        response = proceed(call.request)
+        lost = memory.kept("lost", lambda: "") == response.status.id
+        if not lost or not response.status.finished_at:
+            return response
+        response = copy_of(response)
+        response.status.state = types.CONTAINER_RUNNING
+        response.status.finished_at = response.status.exit_code = 0
+        return response
+
+    return operator(
+        "exit-lost-in-a-crowd",
+        ("StartContainer", "ContainerStatus"),
+        "of many that end at once one goes on as RUNNING",
+        step,
     )
 
 
@@ -210,6 +236,7 @@ FAULTS = [
         "RuntimeService.UpdateContainerResources.during-stop",
         waits_for("UpdateContainerResources", "StopContainer"),
     ),
+    fault("ContainerState.CONTAINER_RUNNING.left-on-exit", _exits_are_lost()),
     fault("RuntimeService.StopPodSandbox.racing-stops", _sandbox_stop_loses()),
     fault("RuntimeService.StopContainer.abandoned-harmless", _abandoned_stop_keeps_the_lock()),
     fault(
