@@ -81,7 +81,14 @@ CELLS: dict[str, Cell] = {
     "plain": Cell(),
     # -- users
     "listed-user": Cell(_user(65534)),
-    "numbers": Cell(_user(UID, GID, supplemental_groups=GROUPS)),
+    "numbers": Cell(
+        _user(
+            UID,
+            GID,
+            supplemental_groups=GROUPS,
+            capabilities=types.Capability(add_capabilities=[ADDED]),
+        )
+    ),
     "root": Cell(_user(0)),
     "zero": Cell(_user(0), image="odd_user"),
     "name": Cell(Security(run_as_username=NAMED_USER), image="named_user"),
@@ -99,8 +106,13 @@ CELLS: dict[str, Cell] = {
     ),
     # -- capabilities
     "added": Cell(Security(capabilities=types.Capability(add_capabilities=[ADDED, AMBIENT]))),
-    "added-no-root": Cell(_user(UID, capabilities=types.Capability(add_capabilities=[ADDED]))),
-    "dropped": Cell(Security(capabilities=types.Capability(drop_capabilities=[DROPPED]))),
+    "less": Cell(
+        Security(
+            capabilities=types.Capability(drop_capabilities=[DROPPED]),
+            no_new_privs=True,
+            readonly_rootfs=True,
+        )
+    ),
     "ambient": Cell(
         _user(
             UID,
@@ -113,10 +125,13 @@ CELLS: dict[str, Cell] = {
         Security(capabilities=types.Capability(add_ambient_capabilities=[AMBIENT]))
     ),
     "add-all": Cell(Security(capabilities=types.Capability(add_capabilities=["ALL"]))),
-    "drop-all": Cell(Security(capabilities=types.Capability(drop_capabilities=["ALL"]))),
+    "drop-all": Cell(
+        Security(
+            capabilities=types.Capability(drop_capabilities=["ALL"]),
+            seccomp_profile_path="runtime/default",
+        )
+    ),
     # -- files and privileges
-    "readonly-root": Cell(Security(readonly_rootfs=True)),
-    "no-new-privs": Cell(Security(no_new_privs=True)),
     "masked": Cell(Security(masked_paths=[HIDDEN_FILE, HIDDEN_FOLDER])),
     "locked": Cell(Security(readonly_paths=[LOCKED, "/proc/sys"])),
     # Beside privileged a kubelet sends the masks and profiles of any container.
@@ -141,10 +156,9 @@ CELLS: dict[str, Cell] = {
     # -- profiles
     "seccomp-default": Cell(_seccomp(types.SecurityProfile.RuntimeDefault)),
     "seccomp-off": Cell(_seccomp(types.SecurityProfile.Unconfined)),
-    "seccomp-path": Cell(Security(seccomp_profile_path="runtime/default")),
     # -- namespaces
     "neighbour": Cell(),
-    "elsewhere": Cell(sandbox="other"),
+    "elsewhere": Cell(sandbox="other", pid=types.POD),
     "node": Cell(sandbox="node", pid=types.NODE, ipc=types.NODE),
     "node-too": Cell(sandbox="node-too", pid=types.NODE, ipc=types.NODE),
     "sharing": Cell(sandbox="sharing", pid=types.POD),
@@ -161,7 +175,6 @@ CELLS: dict[str, Cell] = {
     ),
     "undressed": Cell(sandbox="dressed", pid=types.POD),
     "in-profiled": Cell(sandbox="profiled", pid=types.POD),
-    "in-old-notation": Cell(sandbox="old-notation", pid=types.POD),
     "in-labelled": Cell(sandbox="labelled", pid=types.POD),
     # -- user namespaces
     "in-userns": Cell(sandbox="userns"),
@@ -243,14 +256,13 @@ def in_userns(
 
 #: Sandboxes beside "plain", which is the one that all tests share.
 SANDBOXES: dict[str, Callable[[types.PodSandboxConfig], None]] = {
-    "other": lambda config: None,
+    "other": _old_notation,
     "node": _namespaces(types.NODE, types.NODE, types.NODE),
     "node-too": _namespaces(types.NODE, types.NODE, types.NODE),
     "sharing": _sharing,
     "privileged": _privileged,
     "dressed": _dressed,
     "profiled": _profiled,
-    "old-notation": _old_notation,
     "labelled": _labelled,
     "userns": lambda config: in_userns(config, types.POD, USERNS, USERNS),
     "node-userns": lambda config: in_userns(config, types.NODE),

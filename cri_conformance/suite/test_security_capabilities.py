@@ -28,7 +28,7 @@ _ALL_SETS = tuple(SETS)
         for name, row in {
             f"{_ADD}.effective": ("added", [ADDED, AMBIENT], ["effective"]),
             f"{_ADD}.permitted": ("added", [ADDED, AMBIENT], ["permitted"]),
-            f"{_ADD}.bounding": ("added-no-root", [ADDED], ["bounding"]),
+            f"{_ADD}.bounding": ("numbers", [ADDED], ["bounding"]),
             f"{_AMBIENT}.ambient": ("ambient", [AMBIENT], ["ambient"]),
             f"{_AMBIENT}.other-sets": (
                 "ambient",
@@ -64,8 +64,8 @@ def test_what_is_added(
         pytest.param(name, *row, marks=clause(name), id=name)
         for name, row in {
             f"{_ADD}.not-ambient": ("added", [ADDED, AMBIENT], ["ambient"]),
-            f"{_DROP}.dropped": ("dropped", [DROPPED], ["effective", "bounding"]),
-            f"{_DROP}.from-all-sets": ("dropped", [DROPPED], _ALL_SETS),
+            f"{_DROP}.dropped": ("less", [DROPPED], ["effective", "bounding"]),
+            f"{_DROP}.from-all-sets": ("less", [DROPPED], _ALL_SETS),
         }.items()
     ],
 )

@@ -79,10 +79,10 @@ def test_seccomp_profile_of_the_node(cells: Cells, runtime: Runtime, judge: Judg
 def test_seccomp_left_open(cells: Cells, judge: Judge) -> None:
     absent = cells.observed("plain").process.seccomp
     judge.record(f"{_SECURITY}.seccomp.absent", f"Seccomp {absent}")
-    old = cells.observed("seccomp-path").process.seccomp
+    old = cells.observed("drop-all").process.seccomp
     judge.record(
         f"{_SECURITY}.seccomp_profile_path.effect",
-        f"{CELLS['seccomp-path'].security.seccomp_profile_path}: Seccomp {old}",
+        f"{CELLS['drop-all'].security.seccomp_profile_path}: Seccomp {old}",
     )
 
 

@@ -125,7 +125,7 @@ def test_left_open(cells: Cells, judge: Judge) -> None:
         f"{_SECURITY}.supplemental_groups.for-containers",
         "passed on to containers" if passed else "not passed on",
     )
-    seccomp = _init(cells, judge, "in-old-notation").init.seccomp
+    seccomp = _init(cells, judge, "elsewhere").init.seccomp
     judge.record(f"{_SECURITY}.seccomp_profile_path.effect", f"runtime/default: Seccomp {seccomp}")
 
 
