@@ -20,6 +20,7 @@ from typing import Any
 
 from cri_conformance.api import types
 from cri_conformance.build.image import is_ours, owner_in_name
+from cri_conformance.wire import cgroups
 from cri_conformance.wire.client import Client
 from cri_conformance.wire.host_mounts import unmount_below
 from cri_conformance.wire.identity import OWNER_LABEL, RUN_LABEL, owner_alive
@@ -168,6 +169,7 @@ def _remove(client: Client, leftover: Leftover) -> str:
             return ""
         except OSError as error:
             return str(error)
+        cgroups.remove(cgroups.HIERARCHIES, leftover.nonce)
         return ""
     if leftover.what == "image":
         spec = types.ImageSpec(image=leftover.id, user_specified_image=leftover.id)

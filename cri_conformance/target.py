@@ -24,7 +24,7 @@ from cri_conformance.build import load
 from cri_conformance.contract.clause import FIRST_MINOR, Minor
 from cri_conformance.contract.register import register
 from cri_conformance.settings import Settings
-from cri_conformance.wire import endpoint
+from cri_conformance.wire import cgroups, endpoint
 from cri_conformance.wire.client import Client
 from cri_conformance.wire.history import as_dict
 from cri_conformance.wire.host_mounts import unmount_below
@@ -36,8 +36,6 @@ from cri_conformance.wire.runtime import Runtime, Workshop, ours, poll, remove
 CONNECT_WITHIN = 2.0
 #: Seconds within which the runtime knows an image that was loaded beside it.
 LOADED_WITHIN = 5.0
-#: The cgroup below which sandboxes go where we choose it.
-CGROUP_PARENT = "/cri-conformance"
 
 
 class TargetError(Exception):
@@ -294,12 +292,13 @@ class Preparation:
         """
         if not host_root or os.geteuid() != 0:
             return ""
-        self._undo.callback(remove_cgroups, Path(host_root) / "sys/fs/cgroup")
+        there = Path(host_root) / cgroups.HIERARCHIES.relative_to("/")
+        self._undo.callback(cgroups.remove, there, self.run.nonce)
         told = client.call("RuntimeConfig")
         if not isinstance(told, Ok) or not told.response.HasField("linux"):
             return ""
         by_path = told.response.linux.cgroup_driver == types.CGROUPFS
-        return CGROUP_PARENT if by_path else ""
+        return cgroups.parent(self.run.nonce) if by_path else ""
 
     def _temporary(self, what: str, below: Path | None = None) -> str:
         prefix = f"{sweep.FOLDER_PREFIX}{self.run.nonce}-"
@@ -345,15 +344,6 @@ class Preparation:
                 "into the runtime's own store (for containerd: namespace k8s.io)?"
             ) from None
         return name
-
-
-def remove_cgroups(hierarchies: Path) -> None:
-    """Remove empty cgroups below ours; those of a run that still goes on are not empty."""
-    name = CGROUP_PARENT.lstrip("/")
-    for root in (hierarchies / name, *hierarchies.glob(f"*/{name}")):
-        for folder, _, _ in os.walk(root, topdown=False):
-            with contextlib.suppress(OSError):
-                Path(folder).rmdir()
 
 
 def _look_at(at: endpoint.Endpoint) -> None:

@@ -19,6 +19,7 @@ from cri_conformance.api import types
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
 from cri_conformance.suite.scripts import wait_for_file
+from cri_conformance.wire import cgroups
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox, poll
 
@@ -239,7 +240,7 @@ def _pod(made: Measured, name: str, labels: dict[str, str]) -> Sandbox:
         labels={**labels, **made.label}, annotations={"cri-conformance/part": name, "empty": ""}
     )
     # A cgroup of its own, as a kubelet gives each pod, or its figures would be those of all.
-    parent = config.linux.cgroup_parent or "/cri-conformance"
+    parent = config.linux.cgroup_parent or cgroups.parent(runtime.workshop.run.nonce)
     config.linux.cgroup_parent = f"{parent}/{config.metadata.name}"
     outcome = runtime.run_sandbox(config)
     if not isinstance(outcome, Ok):

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cri_conformance.target import CGROUP_PARENT, remove_cgroups
+from cri_conformance.wire import cgroups
 
-_OURS = CGROUP_PARENT.lstrip("/")
+_OURS = cgroups.parent("0123abcd").lstrip("/")
 
 
 def test_empty_ones_go_in_every_hierarchy(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_empty_ones_go_in_every_hierarchy(tmp_path: Path) -> None:
     # As one that still has processes: it can't be removed.
     (tmp_path / "pids" / _OURS / "pod" / "busy" / "file").mkdir(parents=True)
     (tmp_path / "pids" / _OURS / "pod" / "busy" / "file" / "in-use").touch()
-    remove_cgroups(tmp_path)
+    cgroups.remove(tmp_path, "0123abcd")
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_dir())
     assert left == [
         "kubepods",
