@@ -59,8 +59,10 @@ class StreamRecord:
 
     def in_words(self) -> dict[str, Any]:
         """How many messages came, and those that are kept, by their place."""
-        kept = [*enumerate(self._first), *enumerate(self._last, self.count - len(self._last))]
-        return {"messages": self.count, **{str(n): as_dict(message) for n, message in kept}}
+        # Copied: the stream may go on meanwhile.
+        first, last, count = list(self._first), list(self._last), self.count
+        kept = [*enumerate(first), *enumerate(last, count - len(last))]
+        return {"messages": count, **{str(n): as_dict(message) for n, message in kept}}
 
 
 class Call(NamedTuple):
