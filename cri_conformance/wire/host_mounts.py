@@ -36,7 +36,8 @@ def shared(path: Path) -> None:
 
 def unmount_below(folder: Path) -> None:
     """Take back every mount at or below a folder, the innermost first; never an error."""
-    own = folder.absolute()
+    # As the kernel names it: a link may lead there.
+    own = folder.resolve()
     targets = [Path(mount.target) for mount in Host(Path("/")).mounts(os.getpid())]
     libc = ctypes.CDLL(None, use_errno=True)
     for target in sorted((t for t in targets if t.is_relative_to(own)), reverse=True):
