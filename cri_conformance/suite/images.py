@@ -48,6 +48,9 @@ ODD_USER, ODD_GROUP = 1234, 2345
 NAMED_USER, NAMED_UID, NAMED_GID, NAMED_GROUP = "oddly", 4321, 5432, 6543
 #: Files of ``odd`` beside those of the test image.
 ODD_FILES = {"odd/marker": b"odd\n", "odd/sub/inner": b"inner\n"}
+#: What its lower layer has there, and what a higher one hides.
+_BELOW = {"odd/marker": b"of a lower layer\n", "odd/hidden": b"", "odd/sub/old": b""}
+ODD_HIDDEN = ("odd/hidden", "odd/sub/old")
 
 
 class Images:
@@ -98,7 +101,9 @@ class Images:
             "StopSignal": types.Signal.Name(ODD_STOP_SIGNAL).removeprefix("SIGNAL_"),
             "Labels": {**self._labels, "name": name},
         }
-        layers = [root.layer, oci.layer(_files(), words)]
+        below = [oci.File("odd/", mode=0o755), oci.File("odd/sub/", mode=0o755)]
+        below += [oci.File(path, data) for path, data in _BELOW.items()]
+        layers = [root.layer, oci.layer(below, words), oci.layer(_files(), words)]
         return oci.image(layers, own | settings, architecture=root.architecture, words=words)
 
     def bring(self, name: str, image: oci.Image) -> str:
@@ -162,7 +167,9 @@ def _files() -> Sequence[oci.File]:
     group = f"{builder.GROUP}odds:x:{NAMED_GID}:\nmore:x:{NAMED_GROUP}:{NAMED_USER}\n"
     return [
         oci.File("odd/", mode=0o755),
+        oci.whiteout("odd/hidden"),
         oci.File("odd/sub/", mode=0o755),
+        oci.opaque("odd/sub/"),
         *(oci.File(path, data) for path, data in ODD_FILES.items()),
         oci.File("etc/passwd", passwd.encode()),
         oci.File("etc/group", group.encode()),

@@ -8,7 +8,7 @@ import pytest
 from cri_conformance.api import types
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, clause
-from cri_conformance.suite.images import ODD_FILES, Images, spec
+from cri_conformance.suite.images import ODD_FILES, ODD_HIDDEN, Images, spec
 from cri_conformance.wire.outcome import Ok
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 
@@ -23,16 +23,19 @@ def test_the_files_are_those_of_its_image(
     isolation: None,
 ) -> None:
     other = runtime.running(shared_sandbox, image=images.odd)
-    path, content = next(iter(ODD_FILES.items()))
-    for container, permitted in ((other, content), (idle, b"")):
-        said = runtime.exec(container, "/bin/sh", "-c", f"cat /{path} 2>/dev/null; :")
-        judge.equal(
-            "ContainerConfig.image.used",
-            said.stdout,
-            permitted,
-            f"/{path} in a container of {container.config.image.image}",
-            about=[container.id],
-        )
+    for path, content in ODD_FILES.items():
+        for container, permitted in ((other, content), (idle, b"")):
+            said = runtime.exec(container, "/bin/sh", "-c", f"cat /{path} 2>/dev/null; :")
+            judge.equal(
+                "ContainerConfig.image.used",
+                said.stdout,
+                permitted,
+                f"/{path} in a container of {container.config.image.image}",
+                about=[container.id],
+            )
+    # What a layer hides of those below it is not there.
+    said = runtime.exec(other, "/bin/sh", "-c", "cd / && ls -d " + " ".join(ODD_HIDDEN) + "; :")
+    judge.equal("ContainerConfig.image.used", said.stdout, b"", "files that a layer hides:")
 
 
 @pytest.fixture
