@@ -54,6 +54,7 @@ def prepared(name: str, image: str = "", loader: str = "") -> Iterator[Target]:
         expectations=None,
         report=Path(DEFAULT_REPORT),
         registry=(LOOPBACK, 0),
+        restart_command="",
     )
     with Preparation(settings) as preparation:
         target = connect(settings, preparation.facts)

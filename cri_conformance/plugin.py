@@ -32,6 +32,11 @@ _OPTIONS = (
         "how an image archive gets into the runtime, as in 'ctr -n k8s.io images import {}'",
     ),
     (
+        "--cri-restart-command",
+        "COMMAND",
+        "how the runtime is restarted, as in 'systemctl restart containerd': disturbs the node",
+    ),
+    (
         "--cri-registry",
         "HOST[:PORT]",
         "where the suite's own registry of images listens (default: 127.0.0.1, any port)",

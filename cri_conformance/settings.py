@@ -41,6 +41,7 @@ class Settings:
     runtime_log: Path | None
     expectations: Path | None
     report: Path
+    restart_command: str
     #: (host, port) on which the suite's own registry listens; port 0 is any.
     registry: tuple[str, int]
 
@@ -60,6 +61,7 @@ class Settings:
             ("--cri-runtime-handler", self.handler),
             ("--cri-test-image", self.test_image),
             ("--cri-image-loader", self.image_loader),
+            ("--cri-restart-command", self.restart_command),
             ("--cri-registry", _shown(*self.registry)),
         ):
             if value:
@@ -117,6 +119,7 @@ def read(config: pytest.Config) -> Settings:
         runtime_log=path("--cri-runtime-log"),
         expectations=path("--cri-expectations"),
         report=path("--cri-report") or Path(DEFAULT_REPORT).absolute(),
+        restart_command=text("--cri-restart-command"),
         registry=_registry(text("--cri-registry")),
     )
 

@@ -64,6 +64,7 @@ def container_config(
     labels: Mapping[str, str],
     command: Sequence[str] = ("/bin/sh", "-c", IDLE),
     envs: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
 ) -> types.ContainerConfig:
     """A container of ``image`` in a sandbox, idle unless ``command`` says otherwise."""
     own = {key: sandbox.labels[key] for key in (POD_NAME, POD_NAMESPACE, POD_UID)}
@@ -73,6 +74,7 @@ def container_config(
         command=list(command),
         envs=[types.KeyValue(key=key, value=value.encode()) for key, value in (envs or {}).items()],
         labels={**own, CONTAINER_NAME: name, **labels},
+        annotations=annotations or {},
         log_path=f"{name}/0.log" if sandbox.log_directory else "",
         linux=types.LinuxContainerConfig(
             security_context=types.LinuxContainerSecurityContext(

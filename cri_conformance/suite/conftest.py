@@ -13,7 +13,7 @@ import pytest
 from cri_conformance import records
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
-from cri_conformance.records import worker_number
+from cri_conformance.records import worker_number, worker_of
 from cri_conformance.registry.oci import architecture_here
 from cri_conformance.registry.server import Registry
 from cri_conformance.session import session_of
@@ -28,6 +28,7 @@ from cri_conformance.suite.measured import Measured, measure
 from cri_conformance.suite.population import Population, settle
 from cri_conformance.suite.ports import Ports, in_container, in_this_process
 from cri_conformance.suite.pulls import Pulls
+from cri_conformance.suite.restart import Restarter
 from cri_conformance.target import Target
 from cri_conformance.wire.host import Host
 from cri_conformance.wire.outcome import Ok, SetupFailed
@@ -145,6 +146,21 @@ def pulls(runtime: Runtime, registry: Registry, _pullable: str) -> Iterator[Pull
     made = Pulls(runtime, registry, _pullable)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def restart(pytestconfig: pytest.Config, cri_target: Target) -> Restarter:
+    """Restarts the runtime, where the user says how."""
+    if session_of(pytestconfig).depth.matrix:
+        return Restarter("")
+    command = cri_target.settings.restart_command
+    if not command:
+        raise NotExercised(Reason.SWITCHED_OFF, "give --cri-restart-command")
+    if worker_of(pytestconfig):
+        raise NotExercised(
+            Reason.SWITCHED_OFF, "a restart would disturb the other processes: run without -n"
+        )
+    return Restarter(command)
 
 
 @pytest.fixture(scope="session")

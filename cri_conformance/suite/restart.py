@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Restarting the runtime under test, where the user says how (``--cri-restart-command``)."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+
+from cri_conformance.wire.outcome import Ok, SetupFailed
+from cri_conformance.wire.runtime import Runtime
+
+#: Seconds that the command may take, and the runtime until it answers again.
+COMMAND_TAKES, ANSWERS_WITHIN = 120.0, 60.0
+
+
+class Restarter:
+    """Restarts the runtime. ``command`` is run without a shell; with "" nothing is restarted."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+
+    def __call__(self, runtime: Runtime) -> None:
+        """Returns when the runtime answers again. Raises SetupFailed."""
+        if self._command:
+            self._run()
+        if not runtime.client.wait_ready(ANSWERS_WITHIN):
+            raise SetupFailed(
+                f"the runtime takes no connections {ANSWERS_WITHIN:g} s after it was "
+                f"restarted by '{self._command}'"
+            )
+        outcome = runtime.call("Version", version="v1", deadline=ANSWERS_WITHIN)
+        if not isinstance(outcome, Ok):
+            raise SetupFailed(f"Version after the restart: {outcome}")
+
+    def _run(self) -> None:
+        advice = "try --cri-restart-command by hand"
+        try:
+            done = subprocess.run(
+                shlex.split(self._command),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=COMMAND_TAKES,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise SetupFailed(
+                f"'{self._command}' did not end within {COMMAND_TAKES:g} s: {advice}"
+            ) from None
+        except OSError as error:
+            raise SetupFailed(f"can't run '{self._command}': {error.strerror}; {advice}") from None
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            why = said[-1] if said else "nothing on stderr"
+            raise SetupFailed(f"'{self._command}' ended with {done.returncode} ({why}): {advice}")
