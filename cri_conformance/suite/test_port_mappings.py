@@ -183,7 +183,7 @@ def test_no_port_of_the_runtimes_choice(
 
 def _opens(mapped: Mapped, port: int) -> bool:
     with socket.socket() as probe:
-        probe.settimeout(0.2)
+        probe.settimeout(1)
         return probe.connect_ex((mapped.address, port)) == 0
 
 

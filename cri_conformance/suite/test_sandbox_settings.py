@@ -17,6 +17,7 @@ import pytest
 from cri_conformance.api import types
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, clause
+from cri_conformance.suite.network_files import Resolver, ipv4_addresses, ipv6_addresses
 from cri_conformance.wire.outcome import Ok, SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 
@@ -49,24 +50,6 @@ _SEE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Resolver:
-    """What a resolv.conf says."""
-
-    servers: tuple[str, ...]
-    searches: tuple[str, ...]
-    options: tuple[str, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Resolver:
-        """As the C library reads it: the last search list counts."""
-        lines = [line.split() for line in text.splitlines() if line[:1] not in "#;"]
-        servers = tuple(words[1] for words in lines if words[:1] == ["nameserver"])
-        searches = [tuple(words[1:]) for words in lines if words[:1] in (["search"], ["domain"])]
-        options = tuple(word for words in lines if words[:1] == ["options"] for word in words[1:])
-        return cls(servers, searches[-1] if searches else (), options)
-
-
-@dataclass(frozen=True, slots=True)
 class View:
     """A sandbox from the inside of a container of it."""
 
@@ -92,25 +75,8 @@ def _view(runtime: Runtime, container: Container) -> View:
             name: " ".join(value.split())
             for name, value in zip(_SYSCTLS, values.splitlines(), strict=True)
         },
-        frozenset(_ipv4(ipv4) | _ipv6(ipv6)),
+        frozenset(ipv4_addresses(ipv4) | ipv6_addresses(ipv6)),
     )
-
-
-def _ipv4(fib_trie: str) -> set[str]:
-    """The addresses in /proc/net/fib_trie: leaves that are of the host itself."""
-    found, leaf = set(), ""
-    for line in fib_trie.splitlines():
-        words = line.split()
-        if words[:1] == ["|--"]:
-            leaf = words[1]
-        elif words[:2] == ["/32", "host"] and "LOCAL" in words:
-            found.add(leaf)
-    return found
-
-
-def _ipv6(if_inet6: str) -> set[str]:
-    found = (line.split()[0] for line in if_inet6.splitlines() if line.strip())
-    return {str(ipaddress.IPv6Address(int(digits, 16))) for digits in found}
 
 
 @dataclass(frozen=True, slots=True)
