@@ -18,7 +18,7 @@ from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, clause
 from cri_conformance.expect.explore import Depth, Explorer
 from cri_conformance.session import session_of
-from cri_conformance.streaming.events import V5, WEBSOCKET
+from cri_conformance.streaming.events import V4, V5, WEBSOCKET
 from cri_conformance.suite.sessions import (
     Came,
     opened,
@@ -180,6 +180,37 @@ def test_output_that_is_not_asked_for_is_dropped(
         came.stderr == b"done\n" and not came.trouble,
         permitted="the command ends, and only its standard error comes",
         actual=came,
+    )
+
+
+@clause(
+    "ExecRequest.stdout.exact",
+    "ExecRequest.stderr.exact",
+    "ExecRequest.stdin.exact",
+    "RuntimeService.Exec.exit-status",
+)
+def test_a_websocket_carries_the_same(
+    runtime: Runtime, idle: Container, judge: Judge, patience: Patience
+) -> None:
+    size, data = SIZES[-1], noise(50_000)
+    script = f"head -c {len(data)}; {counting(size, 'stderr')}; exit 7"
+    cmd, over = ("/bin/sh", "-c", script), {"protocol": WEBSOCKET, "subprotocols": (V4,)}
+    streams = {"stdin": True, "stdout": True, "stderr": True}
+    try:
+        with opened(runtime, "Exec", idle, *cmd, **streams, **over) as session:
+            came = to_the_end(session, data, quiet=patience(QUIET), close=False)
+    except SetupFailed as refused:
+        judge.skip(Reason.NOT_ADVERTISED, str(refused))
+    # What the command read is what it wrote.
+    for name in ("stdin", "stdout"):
+        same(judge, f"ExecRequest.{name}.exact", came.stdout, data, came.trouble)
+    same(judge, "ExecRequest.stderr.exact", came.stderr, numbers(size), came.trouble)
+    judge.equal(
+        "RuntimeService.Exec.exit-status",
+        came.status and came.status.exit_code,
+        7,
+        "exit code",
+        about=[idle.id],
     )
 
 
