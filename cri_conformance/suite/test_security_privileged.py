@@ -11,10 +11,11 @@ from pathlib import Path
 
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, clause
-from cri_conformance.suite.cells import DROPPED, MASKED, READONLY, Cells, bits
+from cri_conformance.suite.cells import CELLS, DROPPED, MASKED, READONLY, Cells, bits, run
 from cri_conformance.suite.observed import named
 from cri_conformance.suite.test_security_files import over
 from cri_conformance.wire.host import Host
+from cri_conformance.wire.runtime import Runtime
 
 _PRIVILEGED = "LinuxContainerSecurityContext.privileged"
 _CELL = "privileged"
@@ -99,20 +100,29 @@ _OWN = {"console", "ptmx", "pts", "tty", "stdin", "stdout", "stderr", "fd", "cor
 
 
 @clause(f"{_PRIVILEGED}.host-devices")
-def test_devices_of_the_host(cells: Cells, host: Host, judge: Judge) -> None:
-    there = {
-        path.name
-        for path in host.path("/dev").iterdir()
-        if host.is_device(Path("/dev") / path.name) and not path.is_symlink()
-    }
-    listed = cells.said(_CELL, 'cd /dev; for d in *; do [ -c "$d" -o -b "$d" ] && echo "$d"; done')
+def test_devices_of_the_host(cells: Cells, host: Host, runtime: Runtime, judge: Judge) -> None:
+    # Devices come and go: those count that are there before the container is made and after.
+    before = _devices(host)
+    container, _ = cells.one(runtime, CELLS[_CELL])
+    script = 'cd /dev; for d in *; do [ -c "$d" -o -b "$d" ] && echo "$d"; done'
+    listed = set(run(runtime, container, script)[1].split())
     judge.equal(
         f"{_PRIVILEGED}.host-devices",
-        sorted(there - set(listed[1].split()) - _OWN),
+        sorted((before & _devices(host)) - listed - _OWN),
         [],
         "devices of the host that are missing:",
-        about=[cells.container(_CELL).id],
+        about=[container.id],
     )
+
+
+def _devices(host: Host) -> set[str]:
+    """The names of device nodes in the host's /dev itself."""
+    found = host.path("/dev").iterdir()
+    return {
+        path.name
+        for path in found
+        if host.is_device(Path("/dev") / path.name) and not path.is_symlink()
+    }
 
 
 @clause("LinuxSandboxSecurityContext.privileged.not-inherited")
