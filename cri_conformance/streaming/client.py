@@ -290,10 +290,14 @@ class Forward:
         try:
             yield tunnel
         finally:
-            with contextlib.suppress(StreamingError):
-                tunnel.data.reset()
-                tunnel.error.reset()
-            self.connection.forget(tunnel.data, tunnel.error)
+            self.drop(tunnel)
+
+    def drop(self, tunnel: Tunnel) -> None:
+        """Take one connection down. Never raises."""
+        with contextlib.suppress(StreamingError):
+            tunnel.data.reset()
+            tunnel.error.reset()
+        self.connection.forget(tunnel.data, tunnel.error)
 
     def close(self) -> None:
         """End in good order, without waiting for the other side."""

@@ -226,21 +226,32 @@ def ask(runtime: Runtime, sandbox_id: str, *ports: int) -> Outcome:
     return outcome
 
 
+def address(runtime: Runtime, sandbox_id: str, *ports: int) -> str:
+    """The URL of a session. Raises SetupFailed, or NotExercised as ``ask``."""
+    outcome = ask(runtime, sandbox_id, *ports)
+    if not isinstance(outcome, Ok):
+        raise SetupFailed(f"PortForward was needed to set up this test: {outcome}")
+    url: str = outcome.response.url
+    return url
+
+
 @contextlib.contextmanager
 def forwarded(
     runtime: Runtime, ports: Ports, *names: str, protocol: str = SPDY
 ) -> Iterator[Forward]:
-    """A session for ports of these names, broken off after the block. Raises SetupFailed."""
+    """A session for ports of these names, broken off after the block. Raises SetupFailed,
+    also for what breaks down within the block."""
     numbers = [ports.number[name] for name in names]
-    outcome = ask(runtime, ports.sandbox.id, *numbers)
-    if not isinstance(outcome, Ok):
-        raise SetupFailed(f"PortForward was needed to set up this test: {outcome}")
+    url = address(runtime, ports.sandbox.id, *numbers)
     try:
-        forward = open_forward(outcome.response.url, protocol=protocol, ports=numbers)
+        forward = open_forward(url, protocol=protocol, ports=numbers)
     except StreamingError as error:
-        raise SetupFailed(f"no session opened at {outcome.response.url}: {error}") from None
+        raise SetupFailed(f"no session opened at {url}: {error}") from None
     try:
         yield forward
+    except StreamingError as error:
+        # Where that is a violation, a test judges it before it comes here.
+        raise SetupFailed(f"a port-forward session broke down: {error}") from None
     finally:
         forward.abort()
 
