@@ -127,11 +127,16 @@ def test_outputs_are_separate(
     quiet = patience(QUIET)
     with opened(runtime, "Attach", shown, **BOTH) as session:
         _both(runtime, shown, session, quiet)
-        pull(runtime, shown, "for i in 1 2 3; do echo o$i; echo e$i >&2; done; echo .; echo . >&2")
+        pull(runtime, shown, "for i in 1 2 3; do echo o$i; echo e$i >&2; done")
+        lasts = ((session.stdout, b"o3\n"), (session.stderr, b"e3\n"))
+        seen = {last: until(stream, last, quiet) for stream, last in lasts}
+        # What would come on the wrong stream has come before this.
+        pull(runtime, shown, "echo .; echo . >&2")
         for name, stream in (("stdout", session.stdout), ("stderr", session.stderr)):
             letter = name[3]
             own = "".join(f"{letter}{i}\n" for i in (1, 2, 3)).encode() + b".\n"
-            same(judge, f"AttachRequest.{name}.separate", until(stream, b".\n", quiet), own)
+            came = seen[f"{letter}3\n".encode()] + until(stream, b".\n", quiet)
+            same(judge, f"AttachRequest.{name}.separate", came, own)
 
 
 @clause("AttachRequest.container_id.only-that-one")
