@@ -52,29 +52,46 @@ def time_out(
     return outcome, time.monotonic() - start
 
 
-@clause("ExecSyncRequest.timeout.command-stopped")
-def test_command_is_gone_after_its_time(runtime: Runtime, idle: Container, judge: Judge) -> None:
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """A command of days with a timeout of a second, and how many processes of it were left."""
+
+    outcome: Outcome
+    seconds: float
+    left: int
+
+
+@pytest.fixture(scope="module")
+def timed_out(shared_runtime: Runtime, idle: Container) -> TimedOut:
+    """What came of it."""
     duration = long_sleep()
-    time_out(runtime, idle, "sleep", duration)
+    outcome, seconds = time_out(shared_runtime, idle, "sleep", duration)
+    return TimedOut(outcome, seconds, sleepers(shared_runtime, idle, duration))
+
+
+@pytest.mark.xdist_group("slow commands")
+@clause("ExecSyncRequest.timeout.command-stopped")
+def test_command_is_gone_after_its_time(timed_out: TimedOut, idle: Container, judge: Judge) -> None:
     judge.equal(
         "ExecSyncRequest.timeout.command-stopped",
-        sleepers(runtime, idle, duration),
+        timed_out.left,
         0,
         "processes of the command left",
         about=(idle.id,),
     )
 
 
+@pytest.mark.xdist_group("slow commands")
 @clause(
     "ExecSyncRequest.timeout.not-success",
     "ExecSyncRequest.timeout.answer",
     "ExecSyncRequest.timeout.prompt",
 )
-def test_time_out_is_told_and_prompt(runtime: Runtime, idle: Container, judge: Judge) -> None:
-    outcome, seconds = time_out(runtime, idle, "sleep", long_sleep())
+def test_time_out_is_told_and_prompt(timed_out: TimedOut, idle: Container, judge: Judge) -> None:
+    outcome = timed_out.outcome
     judge.within(
         "ExecSyncRequest.timeout.prompt",
-        seconds,
+        timed_out.seconds,
         at_most=1 + SLACK,
         what="a command of days with a timeout of 1 s",
     )
