@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from cri_conformance.contract.clause import Level
 from cri_conformance.contract.register import Register
-from cri_conformance.contract.verdict import Verdict
+from cri_conformance.contract.verdict import Reason, Verdict
 from cri_conformance.faults.fault import Fault
 from cri_conformance.faults.sentinels import Finding, speaks_against
 
@@ -27,7 +27,13 @@ class Result(StrEnum):
     SURVIVED = "survived"  # no test noticed, or none named the clause
     #: Noticed, but unrelated plain use broke too, or the clause breaks without the fault.
     BLUNT = "blunt"
+    #: Its clause can't be judged in front of this runtime: too young for it, or in need of hardware.
+    NOT_HERE = "not here"
     ERROR = "error"  # the tests came to no verdict: set-up failed, or the suite is wrong
+
+
+#: What a runtime or its host lacks, whatever it is asked.
+_NOT_HERE = (Reason.YOUNGER, Reason.NEEDS_HARDWARE)
 
 
 class Row(TypedDict):
@@ -135,6 +141,8 @@ def _row(clause: str, fault: Fault, seen: Evidence, without: Evidence) -> Row:
         why = "no test is bound to the clause"
     elif clause in seen.unjudged:
         why = f"not judged: {seen.unjudged[clause]}"
+        if seen.unjudged[clause].startswith(_NOT_HERE):
+            result = Result.NOT_HERE
     elif seen.named:
         why = f"instead broke {', '.join(sorted(seen.named))}"
     else:
@@ -167,4 +175,6 @@ def lines(matrix: Iterable[Row], missing: Iterable[str]) -> list[str]:
     counts: dict[str, int] = defaultdict(int)
     for row in table:
         counts[row["result"]] += 1
-    return [*shown, f"{counts[Result.KILLED]} of {len(table)} killed"]
+    elsewhere = counts[Result.NOT_HERE]
+    apart = f", {elsewhere} not exercised here" if elsewhere else ""
+    return [*shown, f"{counts[Result.KILLED]} of {len(table) - elsewhere} killed{apart}"]

@@ -33,7 +33,7 @@ ODD_ENTRYPOINT = (
     "/bin/sh",
     "-c",
     # Tells what it was started with and then waits for its own stop signal.
-    "trap 'exit 61' USR1; printf '<%s>\\n' \"$0\" \"$@\"; pwd; env; : > ready; "
+    "trap 'exit 61' USR1; printf '<%s>\\n' \"$0\" \"$@\"; pwd; env; "
     "while :; do sleep 3600 & wait $!; done",
     "odd entrypoint",
 )

@@ -87,6 +87,16 @@ def test_what_breaks_without_the_fault_too_is_no_kill() -> None:
     assert (row["result"], row["why"]) == ("blunt", "this runtime breaks it without a fault")
 
 
+def test_what_can_not_be_judged_here_is_counted_apart() -> None:
+    seen = Evidence(walked=True)
+    young = record(CLAUSE, "not exercised")
+    young["clauses"][0]["reason"] = "RPC or wording younger than the runtime: holds since 1.37"
+    seen.add(young)
+    table = rows([FAULT], {FAULT.id: seen}, register())
+    assert table[0]["result"] == "not here"
+    assert lines(table, [])[-1] == "0 of 0 killed, 1 not exercised here"
+
+
 def test_the_last_line_counts_and_missing_faults_are_named() -> None:
     seen = Evidence(walked=True)
     seen.add(record(CLAUSE, "broken"))
