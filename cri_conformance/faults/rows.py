@@ -27,7 +27,7 @@ class Result(StrEnum):
     SURVIVED = "survived"  # no test noticed, or none named the clause
     #: Noticed, but unrelated plain use broke too, or the clause breaks without the fault.
     BLUNT = "blunt"
-    #: Its clause can't be judged in front of this runtime: too young for it, or in need of hardware.
+    #: Its clause can't be judged in front of this runtime: it is younger, or needs hardware.
     NOT_HERE = "not here"
     ERROR = "error"  # the tests came to no verdict: set-up failed, or the suite is wrong
 
