@@ -14,7 +14,6 @@ from cri_conformance import records
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
 from cri_conformance.records import worker_number, worker_of
-from cri_conformance.registry.oci import architecture_here
 from cri_conformance.registry.server import Registry
 from cri_conformance.session import session_of
 from cri_conformance.settings import Settings
@@ -27,11 +26,11 @@ from cri_conformance.suite.images import Images
 from cri_conformance.suite.measured import Measured, measure
 from cri_conformance.suite.population import Population, settle
 from cri_conformance.suite.ports import Ports, in_container, in_this_process
-from cri_conformance.suite.pulls import Pulls
+from cri_conformance.suite.pulls import Probe, Pulls, probe
 from cri_conformance.suite.restart import Restarter
 from cri_conformance.target import Target
 from cri_conformance.wire.host import Host
-from cri_conformance.wire.outcome import Ok, SetupFailed
+from cri_conformance.wire.outcome import SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox, poll
 
 #: Seconds in which a container's process must be in sight, if the host is.
@@ -117,27 +116,30 @@ def registry(cri_target: Target, pytestconfig: pytest.Config) -> Iterator[Regist
 
 
 @pytest.fixture(scope="session")
-def images(shared_runtime: Runtime, registry: Registry, cri_target: Target) -> Iterator[Images]:
+def _probe(shared_runtime: Runtime, registry: Registry) -> Probe:
+    """Whether the runtime comes to our registry, and for which machine it wants images."""
+    return probe(shared_runtime, registry)
+
+
+@pytest.fixture(scope="session")
+def images(
+    shared_runtime: Runtime, registry: Registry, cri_target: Target, _probe: Probe
+) -> Iterator[Images]:
     """Images made for the purpose, in the runtime as soon as they are asked for."""
-    made = Images(shared_runtime, registry, cri_target.facts.loader)
+    facts = cri_target.facts
+    made = Images(
+        shared_runtime, registry, facts.loader, _probe.architecture, isolates=facts.isolates
+    )
     yield made
     made.close()
 
 
 @pytest.fixture(scope="session")
-def _pullable(shared_runtime: Runtime, registry: Registry) -> str:
+def _pullable(_probe: Probe) -> str:
     """The architecture of images for this runtime, which has come to our registry."""
-    pulls = Pulls(shared_runtime, registry, architecture_here())
-    probe = pulls.serve()
-    outcome = pulls.pull(probe.reference)
-    pulls.close()
-    if not isinstance(outcome, Ok) and not registry.seen(probe.repository):
-        raise NotExercised(
-            Reason.SWITCHED_OFF,
-            f"the runtime does not come to the registry at {registry.address} ({outcome}); "
-            "see --cri-registry",
-        )
-    return pulls.architecture
+    if _probe.why_not:
+        raise NotExercised(Reason.SWITCHED_OFF, _probe.why_not)
+    return _probe.architecture
 
 
 @pytest.fixture

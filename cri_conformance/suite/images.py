@@ -2,7 +2,8 @@
 """Images made for the purpose, and how they get into the runtime: pulled from our own registry.
 
 A runtime that can't pull from it (it is on another host, or wants to be told that plain HTTP will
-do) gets them by the loader, as the test image. What runs in them is the test image's busybox.
+do) gets them by the loader, as the test image. What runs in them is the test image's busybox, or
+the helper of our own where no shell is needed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
 from cri_conformance.registry import archive, oci
 from cri_conformance.registry.server import Registry
+from cri_conformance.suite.programs import Program, program, shell
 from cri_conformance.wire.outcome import Ok, SetupFailed
 from cri_conformance.wire.runtime import Runtime, poll
 
@@ -56,9 +58,23 @@ ODD_HIDDEN = ("odd/hidden", "odd/sub/old")
 class Images:
     """Brings images in when a test first asks, and takes them away in the end."""
 
-    def __init__(self, runtime: Runtime, registry: Registry, loader: str) -> None:
-        """``loader`` is a command as in --cri-image-loader, or ""."""
+    def __init__(
+        self,
+        runtime: Runtime,
+        registry: Registry,
+        loader: str,
+        architecture: str = "",
+        *,
+        isolates: bool = True,
+    ) -> None:
+        """``loader`` is a command as in --cri-image-loader, or "".
+
+        ``architecture`` is the runtime's, if it isn't this host's; ``isolates`` says whether
+        containers have the files of their image.
+        """
         self.registry = registry
+        self._architecture = architecture or oci.architecture_here()
+        self._isolates = isolates
         self._runtime = runtime
         self._loader = loader
         run = runtime.workshop.run
@@ -84,15 +100,29 @@ class Images:
         """As ``odd``, with a user by name, who is in a second group."""
         return self.bring("named-user", self.made("named-user", User=NAMED_USER))
 
+    @property
+    def plain(self) -> str:
+        """An image with files of its own and a program, for tests that need no shell in it."""
+        return self.bring("plain", self.made_plain("plain"))
+
+    @property
+    def program(self) -> Program:
+        """What runs in plain images. Raises NotExercised."""
+        return program(self._architecture, isolates=self._isolates)
+
+    def made_plain(self, name: str) -> oci.Image:
+        """The image ``plain`` with an id that only it has. Raises NotExercised."""
+        runs = self.program
+        settings = {"Entrypoint": list(runs.idle), "Labels": {**self._labels, "name": name}}
+        layers = [runs.layer, *_own_layers(oci.OCI)]
+        return oci.image(layers, settings, architecture=runs.architecture)
+
     def made(self, name: str, *, words: oci.Words = oci.OCI, **settings: Any) -> oci.Image:
         """The image ``odd`` with some settings changed, and with an id that only it has.
 
-        Raises NotExercised where no image can be built.
+        Raises NotExercised where no image with a shell can be built.
         """
-        try:
-            root = builder.root()
-        except builder.ImageError as error:
-            raise NotExercised(Reason.SWITCHED_OFF, str(error)) from None
+        root = shell()
         own: dict[str, Any] = {
             "Entrypoint": list(ODD_ENTRYPOINT),
             "Cmd": list(ODD_CMD),
@@ -101,9 +131,7 @@ class Images:
             "StopSignal": types.Signal.Name(ODD_STOP_SIGNAL).removeprefix("SIGNAL_"),
             "Labels": {**self._labels, "name": name},
         }
-        below = [oci.File("odd/", mode=0o755), oci.File("odd/sub/", mode=0o755)]
-        below += [oci.File(path, data) for path, data in _BELOW.items()]
-        layers = [root.layer, oci.layer(below, words), oci.layer(_files(), words)]
+        layers = [root.layer, *_own_layers(words)]
         return oci.image(layers, own | settings, architecture=root.architecture, words=words)
 
     def bring(self, name: str, image: oci.Image) -> str:
@@ -160,6 +188,13 @@ class Images:
 def spec(reference: str) -> types.ImageSpec:
     """As the kubelet names an image."""
     return types.ImageSpec(image=reference, user_specified_image=reference)
+
+
+def _own_layers(words: oci.Words) -> list[oci.Layer]:
+    """Two, of which the higher hides some of the lower."""
+    below = [oci.File("odd/", mode=0o755), oci.File("odd/sub/", mode=0o755)]
+    below += [oci.File(path, data) for path, data in _BELOW.items()]
+    return [oci.layer(below, words), oci.layer(_files(), words)]
 
 
 def _files() -> Sequence[oci.File]:

@@ -22,20 +22,30 @@ def test_the_files_are_those_of_its_image(
     judge: Judge,
     isolation: None,
 ) -> None:
-    other = runtime.running(shared_sandbox, image=images.odd)
+    runs = images.program
+    other = runtime.running(shared_sandbox, image=images.plain, command=runs.idle)
     for path, content in ODD_FILES.items():
-        for container, permitted in ((other, content), (idle, b"")):
-            said = runtime.exec(container, "/bin/sh", "-c", f"cat /{path} 2>/dev/null; :")
+        for container, cat, permitted in (
+            (other, runs.cat, content),
+            (idle, ("/bin/sh", "-c", 'cat "$0" 2>/dev/null; :'), b""),
+        ):
             judge.equal(
                 "ContainerConfig.image.used",
-                said.stdout,
+                runtime.exec(container, *cat, f"/{path}").stdout,
                 permitted,
                 f"/{path} in a container of {container.config.image.image}",
                 about=[container.id],
             )
-    # What a layer hides of those below it is not there.
-    said = runtime.exec(other, "/bin/sh", "-c", "cd / && ls -d " + " ".join(ODD_HIDDEN) + "; :")
-    judge.equal("ContainerConfig.image.used", said.stdout, b"", "files that a layer hides:")
+    # What a layer hides of those below it is not there: both of them are empty.
+    for path in ODD_HIDDEN:
+        said = runtime.exec(other, *runs.cat, f"/{path}")
+        judge.that(
+            "ContainerConfig.image.used",
+            said.stdout or said.exit_code,
+            permitted=f"no file /{path}, which a layer hides",
+            actual="an empty file",
+            about=[other.id],
+        )
 
 
 @pytest.fixture
@@ -43,11 +53,11 @@ def by_id(
     runtime: Runtime, shared_sandbox: Sandbox, images: Images, judge: Judge
 ) -> tuple[str, types.ContainerConfig]:
     """(what PullImage returned, a config that names its image so), as the kubelet does it."""
-    name = images.odd
-    pulled = images.pulled("odd")
+    name = images.plain
+    pulled = images.pulled("plain")
     if not pulled:
         judge.skip(Reason.SWITCHED_OFF, "the image was loaded and not pulled")
-    config = runtime.container_config(shared_sandbox)
+    config = runtime.container_config(shared_sandbox, command=images.program.idle)
     config.image.CopyFrom(types.ImageSpec(image=pulled, user_specified_image=name))
     return pulled, config
 
@@ -93,8 +103,8 @@ def test_the_image_id_is_what_the_pull_returned(
 def test_a_container_still_says_what_its_image_was(
     runtime: Runtime, shared_sandbox: Sandbox, images: Images, judge: Judge
 ) -> None:
-    name = images.bring("passing", images.made("passing"))
-    container = runtime.running(shared_sandbox, image=name)
+    name = images.bring("passing", images.made_plain("passing"))
+    container = runtime.running(shared_sandbox, image=name, command=images.program.idle)
     removal = runtime.call("RemoveImage", image=spec(name))
     if not isinstance(removal, Ok) or images.has(name):
         judge.skip(Reason.NOT_ADVERTISED, f"an image in use can't be removed ({removal})")

@@ -110,8 +110,8 @@ def test_with_one_tag_all_go(pulls: Pulls, judge: Judge) -> None:
 def test_images_that_share_layers_stay(
     pulls: Pulls, judge: Judge, runtime: Runtime, shared_sandbox: Sandbox, images: Images
 ) -> None:
-    kept = images.odd
-    image = images.made("twin")  # the same layers
+    kept = images.plain
+    image = images.made_plain("twin")  # the same layers
     twin = pulls.serve(image)
     pulls.pulled(twin)
     before = {image.id for image in pulls.listed()}
@@ -125,24 +125,23 @@ def test_images_that_share_layers_stay(
         permitted=f"{kept} is still there",
         actual=f"gone with another image: {sorted(before - after)}",
     )
-    judge.ok(
-        f"{REMOVE}.others-untouched",
-        runtime.create(shared_sandbox, runtime.container_config(shared_sandbox, image=kept)),
-    )
+    config = runtime.container_config(shared_sandbox, image=kept, command=images.program.idle)
+    judge.ok(f"{REMOVE}.others-untouched", runtime.create_and_start(shared_sandbox, config))
 
 
 @clause(f"{REMOVE}.in-use-unharmed", f"{REMOVE}.in-use-answer")
 def test_in_use(
     pulls: Pulls, judge: Judge, runtime: Runtime, shared_sandbox: Sandbox, images: Images
 ) -> None:
-    served = pulls.serve(images.made("in-use"))
+    runs = images.program
+    served = pulls.serve(images.made_plain("in-use"))
     pulls.pulled(served)
-    container = runtime.running(shared_sandbox, image=served.reference)
+    container = runtime.running(shared_sandbox, image=served.reference, command=runs.idle)
     outcome = pulls.remove(served.reference)
     judge.record(f"{REMOVE}.in-use-answer", outcome)
     status = runtime.container_status(container.id)
     judge.equal(f"{REMOVE}.in-use-unharmed", status.state, 1, "state after the removal")
-    said = runtime.exec(container, "/bin/sh", "-c", "echo alive")
+    said = runtime.exec(container, *runs.echo, "alive")
     judge.equal(f"{REMOVE}.in-use-unharmed", said.stdout, b"alive\n", "a command in it says")
     runtime.get("RemoveContainer", container_id=container.id)
 

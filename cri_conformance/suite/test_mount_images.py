@@ -64,7 +64,7 @@ def _since(judge: Judge, *names: str) -> None:
 @pytest.fixture(scope="module")
 def by_id(shared_runtime: Runtime, shared_sandbox: Sandbox, images: Images) -> Tried:
     """The image by its id, which is what a kubelet gets from a pull."""
-    spec = types.ImageSpec(image=images.odd)
+    spec = types.ImageSpec(image=images.plain)
     image = shared_runtime.get("ImageStatus", image=spec).image
     return _try(shared_runtime, shared_sandbox, image.id)
 
@@ -104,7 +104,7 @@ def test_what_a_pull_returned_is_mounted(
     name = "Mount.image.pull-ref"
     _since(judge, name)
     # Asked for first: that brings the image.
-    if not (images.odd and (pulled := images.pulled("odd"))):
+    if not (images.plain and (pulled := images.pulled("plain"))):
         judge.skip(Reason.SWITCHED_OFF, "the image was loaded, not pulled")
     tried = _try(runtime, shared_sandbox, pulled)
     judge.equal(name, tried.found.get("marker"), _text(_MARKER), f"({tried.outcome})")
@@ -116,7 +116,7 @@ def test_a_part_of_an_image_is_mounted(
 ) -> None:
     name = "Mount.image_sub_path.content"
     _since(judge, name)
-    tried = _try(runtime, shared_sandbox, images.odd, _SUB)
+    tried = _try(runtime, shared_sandbox, images.plain, _SUB)
     if not tried.container:
         judge.skip(Reason.NOT_ADVERTISED, f"no part of an image is mounted: {tried.outcome}")
     seen = (tried.found.get("sub"), tried.found.get("names", "").split())
@@ -129,5 +129,5 @@ def test_a_part_that_the_image_has_not(
 ) -> None:
     name = "Mount.image_sub_path.missing-error"
     _since(judge, name)
-    tried = _try(runtime, shared_sandbox, images.odd, "odd/missing")
+    tried = _try(runtime, shared_sandbox, images.plain, "odd/missing")
     judge.refused(name, tried.outcome)

@@ -122,10 +122,10 @@ def _an_image_listed(request: Any, call: Call, memory: Memory) -> None:
 
 
 def _twin(call: Call, memory: Memory, response: Any) -> Any:
-    """The image ``odd`` of the suite, which shares layers with that of the test."""
+    """The image ``plain`` of the suite, which shares layers with that of the test."""
     for image in call.upstream(_LIST, types.ListImagesRequest()).images:
         for tag in image.repo_tags:
-            if "/cri-conformance/odd:" in tag:
+            if "/cri-conformance/plain:" in tag:
                 return types.RemoveImageRequest(image=types.ImageSpec(image=tag))
     return None
 
