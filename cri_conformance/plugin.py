@@ -45,6 +45,18 @@ _OPTIONS = (
     ("--cri-runtime-log", "PATH", "the runtime's log; excerpts go into the report"),
     ("--cri-expectations", "FILE", "violations that are known: they run and show as known"),
     ("--cri-report", "DIR", "where the report goes (default: reports/latest)"),
+    (
+        "--cri-fuzz",
+        "TIME|STEPS",
+        "instead of the suite a campaign of generated sequences, for so long (90s, 10m, 8h) or for "
+        "so many steps (5000)",
+    ),
+    ("--cri-fuzz-modes", "MODES", "only these modes of a campaign, as in lives,messages"),
+    (
+        "--cri-fuzz-dir",
+        "DIR",
+        "where campaigns keep examples and findings (default: .cri-fuzz); may be shared",
+    ),
 )
 _FLAGS = (("--cri-strict", "a SHOULD that is not kept fails instead of warning"),)
 

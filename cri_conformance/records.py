@@ -16,7 +16,13 @@ import pytest
 
 from cri_conformance.contract.verdict import ClauseRecord, Verdict, rank
 from cri_conformance.expect.judge import Judge
-from cri_conformance.expect.violation import Ended, NotExercised, SuiteMistake, Violation
+from cri_conformance.expect.violation import (
+    Ended,
+    Misbehaved,
+    NotExercised,
+    SuiteMistake,
+    Violation,
+)
 from cri_conformance.report.terminal import failure_text
 from cri_conformance.settings import Settings
 from cri_conformance.target import Target
@@ -77,6 +83,8 @@ def attach(
         report.longrepr = failure_text(
             error.clause, error.permitted, error.actual, in_lines(transcript), replay
         ) + _notes(call)
+    elif isinstance(error, Misbehaved):
+        report.longrepr = message
     elif error is not None and blame:
         lead = "the suite is wrong" if blame == "suite" else "no verdict"
         traced = report.longrepr if blame == "suite" else None
@@ -211,7 +219,7 @@ def _blame(error: BaseException | None) -> tuple[str, str]:
     if error is None:
         return "", ""
     line = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, Violation):
+    if isinstance(error, Violation | Misbehaved):
         return "runtime", line
     if isinstance(error, RuntimeGone | SetupFailed):
         return "environment", line

@@ -8,6 +8,8 @@ collected there. Workers get the facts as plain data.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shlex
 import signal
 import sys
@@ -15,6 +17,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -40,6 +43,10 @@ from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
 NAME = "cri-conformance-session"
 SUITE = Path(__file__).parent / "suite"
+#: What is run in place of the suite with --cri-fuzz.
+CAMPAIGN = SUITE / "campaign.py"
+#: Seconds that a campaign may go on beyond its time, to shrink and to clean up, before it is cut.
+_AFTERWARDS = 900
 #: Seconds one test of the suite may take, as a last resort: its calls have deadlines of their own.
 TEST_TIMEOUT = {"gate": 300, "nightly": 7200}
 
@@ -47,6 +54,7 @@ TEST_TIMEOUT = {"gate": 300, "nightly": 7200}
 _CLAUSES_IN_NAME = 3
 
 _FACTS = "cri_facts"
+_SEED = "cri_seed"
 _BOUND = "cri_bound"
 
 
@@ -141,15 +149,52 @@ class Session:
         return f"{fault}@{self.facts.run_nonce}-{records.worker_of(self._config)}"
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        if self.settings.fuzz:
+            self._configure_campaign(config)
+        elif config.args_source is not pytest.Config.ArgsSource.ARGS:
             # Files, not the folder: explicit files are collected whatever python_files says.
             config.args[:] = [str(path) for path in sorted(SUITE.glob("test_*.py"))]
         option = config.option
         if not getattr(option, "xmlpath", None):
             option.xmlpath = str(self.settings.report / "junit.xml")
-        if getattr(option, "dist", "no") == "load":
+        if getattr(option, "dist", "no") == "load" and not self.settings.fuzz:
             # Tests of one file share costly objects, which are then made once.
             option.dist = "loadfile"
+
+    def _configure_campaign(self, config: pytest.Config) -> None:
+        from cri_conformance.fuzz.modes import UnknownMode, chosen
+
+        if config.args_source is pytest.Config.ArgsSource.ARGS and not hasattr(
+            config, "workerinput"
+        ):
+            raise pytest.UsageError("--cri-fuzz runs by itself: leave out the paths of tests")
+        try:
+            chosen(self.settings.fuzz_modes)
+        except UnknownMode as error:
+            raise pytest.UsageError(f"--cri-fuzz-modes: {error}") from None
+        config.args[:] = [str(CAMPAIGN)]
+
+    def say(self, line: str) -> None:
+        """Write a line on the terminal in the midst of a test."""
+        terminal_reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        if terminal_reporter is None or not self.leads or self._config.get_verbosity() < -1:
+            return
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            terminal_reporter.ensure_newline()
+            terminal_reporter.write_line(f"cri-fuzz: {line}")
+
+    def progress_file(self, worker: str) -> Path:
+        """Where a process of a campaign keeps its last state."""
+        return self.settings.report / f"fuzz-{worker or 'main'}.json"
+
+    def _campaigns(self) -> list[dict[str, Any]]:
+        """The last state of each process of a campaign."""
+        found = []
+        for path in sorted(self.settings.report.glob("fuzz-*.json")):
+            with contextlib.suppress(OSError, ValueError):
+                found.append(json.loads(path.read_text(encoding="utf-8")))
+        return found
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -161,6 +206,7 @@ class Session:
         else:
             worker_input: dict[str, Any] = self._config.workerinput  # type: ignore[attr-defined]
             self.facts = Facts(**worker_input[_FACTS])
+            self.settings = replace(self.settings, seed=worker_input[_SEED])
         self.rules = Rules(
             register=register(),
             minor=Minor.parse(self.facts.minor),
@@ -177,6 +223,8 @@ class Session:
         except OSError as error:
             told = f"--cri-report: {self.settings.report} can't be made: {error.strerror}"
             raise pytest.UsageError(told) from None
+        for path in self.settings.report.glob("fuzz-*.json"):
+            path.unlink(missing_ok=True)
         preparation = Preparation(self.settings, faults=self.matrix)
         try:
             self.facts = preparation.__enter__().facts
@@ -193,6 +241,7 @@ class Session:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         node.workerinput[_FACTS] = self.facts.plain()
+        node.workerinput[_SEED] = self.settings.seed
 
     def pytest_report_header(self) -> list[str]:
         if self._preparation is None:
@@ -245,6 +294,12 @@ class Session:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Put the clauses of a test into its name, where people and JUnit look."""
         ids = [name for mark in metafunc.definition.iter_markers("clause") for name in mark.args]
+        if metafunc.definition.path == CAMPAIGN:
+            # One for each process, with seeds of its own.
+            processes = getattr(self._config, "workerinput", {}).get("workercount") or getattr(
+                self._config.option, "numprocesses", 0
+            )
+            metafunc.parametrize("part", range(int(processes or 1)))
         if ids and "judge" in metafunc.fixturenames and "cri_clauses" in metafunc.fixturenames:
             few = len(ids) <= _CLAUSES_IN_NAME
             label = " ".join(ids) if few else f"{len(ids)} clauses"
@@ -259,7 +314,11 @@ class Session:
             clauses = records.bound_clauses(item)
             for clause in clauses:
                 self._bound[clause].append(records.node_id(item))
-            wanted = selected is None or bool(selected.intersection(clauses))
+            campaign = item.path == CAMPAIGN
+            wanted = selected is None or campaign or bool(selected.intersection(clauses))
+            if campaign and self.settings.fuzz:
+                seconds = (self.settings.fuzz.seconds or 24 * 3600) + _AFTERWARDS
+                item.add_marker(pytest.mark.timeout(seconds))
             (kept if wanted else dropped).append(item)
             if clauses and not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(TEST_TIMEOUT[self.settings.depth]))
@@ -372,6 +431,7 @@ class Session:
             self._about_target(),
             environment(),
             [*(f"{EARLIER}{what}" for what in self._leftovers), *left],
+            self._campaigns(),
         )
         session.exitstatus = exit_codes.status(self._results, int(exitstatus))
         if self._foreign_passed and not self._results["tests"]:
@@ -408,6 +468,7 @@ class Session:
             "levels": sorted(chosen.levels),
             "keyword": self._config.option.keyword,
             "markexpr": self._config.option.markexpr,
+            "fuzz": str(chosen.fuzz or ""),
             "paths": []
             if self._config.args_source is not pytest.Config.ArgsSource.ARGS
             else list(self._config.args),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,20 @@ from cri_conformance.wire import endpoint
 DEPTHS = ("gate", "nightly")
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_REPORT = "reports/latest"
+DEFAULT_FUZZ_DIR = ".cri-fuzz"
 LOOPBACK = "127.0.0.1"
 _HOST = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]*")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a campaign lasts: ``seconds``, or ``steps`` by each process; 0 for the other."""
+
+    seconds: float = 0.0
+    steps: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g} s" if self.seconds else f"{self.steps} steps"
 
 
 @dataclass(frozen=True)
@@ -26,24 +39,29 @@ class Settings:
     """The options of a run. Endpoints are as given; "" where an option was not."""
 
     endpoint: str
-    image_endpoint: str
-    handler: str
-    timeout: float
-    levels: frozenset[Level]
-    strict: bool
-    depth: str
-    clause: str
-    seed: int
-    version: Minor | None
-    test_image: str
-    image_loader: str
-    host_root: Path | None
-    runtime_log: Path | None
-    expectations: Path | None
-    report: Path
-    restart_command: str
+    image_endpoint: str = ""
+    handler: str = ""
+    timeout: float = DEFAULT_TIMEOUT
+    levels: frozenset[Level] = frozenset()
+    strict: bool = False
+    depth: str = DEPTHS[0]
+    clause: str = ""
+    seed: int = 0
+    version: Minor | None = None
+    test_image: str = ""
+    image_loader: str = ""
+    host_root: Path | None = None
+    runtime_log: Path | None = None
+    expectations: Path | None = None
+    report: Path = Path(DEFAULT_REPORT)
+    restart_command: str = ""
     #: (host, port) on which the suite's own registry listens; port 0 is any.
-    registry: tuple[str, int]
+    registry: tuple[str, int] = (LOOPBACK, 0)
+    #: A campaign instead of the suite; None for none.
+    fuzz: Budget | None = None
+    #: The modes of a campaign by name; () for all.
+    fuzz_modes: tuple[str, ...] = ()
+    fuzz_dir: Path = Path(DEFAULT_FUZZ_DIR)
 
     @property
     def nightly(self) -> bool:
@@ -102,6 +120,8 @@ def read(config: pytest.Config) -> Settings:
                 endpoint.parse(given_endpoint)
     except endpoint.EndpointError as error:
         raise pytest.UsageError(str(error)) from None
+    fuzz = _budget(text("--cri-fuzz"))
+    seed = text("--cri-seed")
     return Settings(
         endpoint=name,
         image_endpoint=image_name,
@@ -111,7 +131,8 @@ def read(config: pytest.Config) -> Settings:
         strict=bool(setting(config, "--cri-strict")),
         depth=depth,
         clause=text("--cri-clause"),
-        seed=_seed(text("--cri-seed")),
+        # The next campaign is to try something else than the last one.
+        seed=secrets.randbelow(2**32) if fuzz and not seed else _seed(seed),
         version=_minor(text("--cri-version")),
         test_image=text("--cri-test-image"),
         image_loader=text("--cri-image-loader"),
@@ -121,7 +142,28 @@ def read(config: pytest.Config) -> Settings:
         report=path("--cri-report") or Path(DEFAULT_REPORT).absolute(),
         restart_command=text("--cri-restart-command"),
         registry=_registry(text("--cri-registry")),
+        fuzz=fuzz,
+        fuzz_modes=tuple(filter(None, text("--cri-fuzz-modes").split(","))),
+        fuzz_dir=path("--cri-fuzz-dir") or Path(DEFAULT_FUZZ_DIR).absolute(),
     )
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def _budget(text: str) -> Budget | None:
+    if not text:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "")
+    try:
+        value = float(number) if unit else int(number)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise pytest.UsageError(
+            f"--cri-fuzz is a time such as 90s, 10m or 8h, or a number of steps, not {text!r}"
+        )
+    return Budget(seconds=value * _UNITS[unit]) if unit else Budget(steps=int(value))
 
 
 def _registry(text: str) -> tuple[str, int]:

@@ -26,11 +26,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "expect": {"api", "contract", "wire", "model", "build"},
     "reference": {"api", "faults", "streaming"},  # faults only when asked for, as a layer
     "report": {"contract", "api.descriptors", "wire.history"},
+    "fuzz": {
+        "api",
+        "build",
+        "contract",
+        "expect",
+        "model",
+        "registry",
+        "report.files",
+        "settings",
+        "suite",
+        "target",
+        "wire",
+    },
     "plugin": {"session", "fixtures"},
 }
 #: The oracle and the reference runtime meet only over the socket.
 NEVER = {
     "suite": {"reference", "faults"},
+    "fuzz": {"reference", "faults"},
     "expect": {"reference", "faults"},
     "model": {"reference", "faults"},
     "faults": {"suite", "model"},

@@ -133,7 +133,7 @@ class Explorer:
         self._kept = self._runtime.made()
         self._until = time.monotonic() + BUDGET[self.depth.nightly]
         try:
-            with _without_constants():
+            with without_constants():
                 explored()
         except _Stop as stop:
             raise stop.cause from None
@@ -193,7 +193,7 @@ class _Stop(BaseException):
 
 
 @contextlib.contextmanager
-def _without_constants() -> Iterator[None]:
+def without_constants() -> Iterator[None]:
     """Keep Hypothesis from drawing constants out of whatever modules happen to be loaded.
 
     It reads them from "local" source files, so the same seed would try other examples in a

@@ -38,6 +38,10 @@ def violation_of(clause: Clause) -> type[Violation]:
     return type(f"Violation[{clause.id}]", (Violation,), {"clause": clause})
 
 
+class Misbehaved(Exception):
+    """The runtime is to blame, by no single clause: it crashed, hung, or left something behind."""
+
+
 class SuiteMistake(Exception):
     """The suite contradicts itself. Says nothing of the runtime."""
 

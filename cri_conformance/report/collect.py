@@ -18,6 +18,7 @@ from cri_conformance.contract.register import Register
 from cri_conformance.contract.verdict import ClauseRecord, Reason, Verdict, untested, worst
 from cri_conformance.report.schema import (
     SCHEMA_VERSION,
+    Campaign,
     ClauseResult,
     Environment,
     LifecycleRow,
@@ -63,8 +64,10 @@ class Collector:
         target: Mapping[str, object],
         environment: Mapping[str, object],
         leftovers: Iterable[str],
+        campaigns: Iterable[Mapping[str, Any]] = (),
     ) -> Results:
-        """The whole document. ``leftovers`` names objects of ours that are still there."""
+        """The whole document. ``leftovers`` names objects of ours that are still there,
+        ``campaigns`` are those of the processes of this run."""
         tests = sorted(self._tests, key=lambda record: record["test"])
         found: dict[str, list[_Found]] = defaultdict(list)
         for test in tests:
@@ -92,6 +95,7 @@ class Collector:
             leftovers=list(leftovers),
             tests=tests,
             lifecycle=_lifecycle(tests),
+            campaigns=[cast("Campaign", dict(campaign)) for campaign in campaigns],
         )
 
     def _clause(
@@ -126,6 +130,8 @@ class Collector:
 
 def _unspoken(clause: Clause, bound: bool, suite: Suite) -> str:
     """Why no test spoke of a clause."""
+    if suite["selection"].get("fuzz"):
+        return f"{Reason.SWITCHED_OFF}: the campaign did not come by it"
     if not bound:
         return untested(clause.needs)
     if not suite["complete"]:

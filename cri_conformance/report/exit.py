@@ -20,7 +20,7 @@ import pytest
 
 from cri_conformance.contract.clause import Level, Minor, Needs
 from cri_conformance.contract.verdict import Reason, Verdict
-from cri_conformance.report.schema import ClauseResult, Results
+from cri_conformance.report.schema import ClauseResult, Finding, Results
 
 #: The calls without which nothing is a runtime: never skipped, and the measure of a full run.
 CORE = frozenset(
@@ -90,7 +90,7 @@ def ending(results: Results) -> Ending:
     """How the run ended, by its results alone."""
     if results["suite"]["stopped"] == INTERRUPTED:
         return Ending.INTERRUPTED
-    if results["summary"]["broken"] or results["stale"]:
+    if results["summary"]["broken"] or results["stale"] or failures(results):
         return Ending.BROKEN
     blamed = {test["blame"] for test in results["tests"]}
     if "suite" in blamed:
@@ -105,6 +105,16 @@ def ending(results: Results) -> Ending:
     if not complete or results["summary"]["error"] or exercised < MINIMUM * of:
         return Ending.INCOMPLETE
     return Ending.HELD
+
+
+def failures(results: Results) -> list[Finding]:
+    """What campaigns found that fails the run."""
+    return [
+        finding
+        for campaign in results["campaigns"]
+        for finding in campaign["findings"]
+        if finding["counts"]
+    ]
 
 
 def judged(clauses: list[ClauseResult]) -> list[ClauseResult]:

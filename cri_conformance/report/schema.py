@@ -136,6 +136,51 @@ class TestRecord(TypedDict):
     table: list[LifecycleRow]
 
 
+class Finding(TypedDict):
+    """What a campaign found."""
+
+    kind: str  # "clause", "crash", "hang", "leak"; "open" for what fails no run
+    mode: str
+    clause: str  # "" for what is tied to none
+    permitted: str
+    actual: str
+    counts: bool  # whether it fails the run
+    seed: int  # of the turn that found it
+    steps: int  # of the story, as shrunk; 0 where there is none to play again
+    steps_found: int
+    again: str  # how often it showed when it was tried again, as in "3 of 3"
+    times: int  # how often the campaign met it
+    folder: str  # where its files are
+
+
+class Met(TypedDict):
+    """A call on an object in a state, and its answer."""
+
+    call: str
+    state: str
+    code: str
+    times: int
+
+
+class Campaign(TypedDict):
+    """One process's part of a campaign (--cri-fuzz)."""
+
+    worker: str  # of pytest-xdist; "" without it
+    seed: int
+    budget: str
+    stopped: str  # why it ended before its time; "" if it did not
+    seconds: float
+    cpu_seconds: float  # of the suite's own process
+    steps: int
+    sequences: int
+    calls: int
+    modes: dict[str, int]  # steps by mode
+    combinations: int  # how many different (call, state, code) there were
+    met: list[Met]  # those, the most frequent ones left out if they are very many
+    line: str  # all this in one line
+    findings: list[Finding]
+
+
 class Results(TypedDict):
     """All of results.json."""
 
@@ -149,3 +194,4 @@ class Results(TypedDict):
     leftovers: list[str]  # what this run or earlier ones left behind, in words
     tests: list[TestRecord]
     lifecycle: list[LifecycleRow]
+    campaigns: list[Campaign]  # [] of a run without --cri-fuzz

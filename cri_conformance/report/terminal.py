@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from cri_conformance.contract.clause import Clause
 from cri_conformance.contract.verdict import Reason, Verdict
 from cri_conformance.report import reasons
-from cri_conformance.report.exit import MINIMUM, Ending, core, ending
+from cri_conformance.report.exit import MINIMUM, Ending, core, ending, failures
 from cri_conformance.report.schema import EARLIER, ClauseResult, Results, TestRecord
 from cri_conformance.report.text import count, one_line, visible
 
@@ -79,6 +79,7 @@ def summary_lines(results: Results, verbose: int) -> list[Line]:
         lines += _not_exercised(
             [c for c in of[Verdict.NOT_EXERCISED] if not _left_out_on_purpose(c["reason"])]
         )
+    lines += _campaigns(results)
     lines += _left(results["leftovers"])
     return [*lines, *_end(results)]
 
@@ -127,6 +128,26 @@ def _not_exercised(clauses: list[ClauseResult]) -> list[Line]:
         (f"not exercised, {reason}: {', '.join(c['id'] for c in group)}", {})
         for reason, group in reasons.grouped(clauses).items()
     ]
+
+
+def _campaigns(results: Results) -> list[Line]:
+    """What each process of a campaign did, and where its findings lie."""
+    lines: list[Line] = []
+    for campaign in results["campaigns"]:
+        lead = f"campaign {campaign['worker']}".strip()
+        lines.append((f"{lead}, seed {campaign['seed']}: {campaign['line']}", {}))
+        for finding in campaign["findings"]:
+            what = finding["clause"] or finding["kind"]
+            lines.append(
+                (
+                    f"  {'FOUND' if finding['counts'] else 'open'} {what}: "
+                    f"{one_line(finding['actual'], 160)} "
+                    f"({count(finding['steps'], 'step')}, again {finding['again']}, "
+                    f"met {finding['times']} times): {visible(finding['folder'])}",
+                    _RED if finding["counts"] else _YELLOW,
+                )
+            )
+    return lines
 
 
 def _left(leftovers: list[str]) -> list[Line]:
@@ -188,6 +209,8 @@ def said(results: Results) -> Line:
     }[end]
     if end is Ending.BROKEN and not broken:
         text = "what was expected to break held: the expectations file is stale"
+    if end is Ending.BROKEN and failures(results):
+        text = f"the campaign found {count(len(failures(results)), 'failure')}"
     if end is Ending.HELD and results["summary"]["known"]:
         text += f", but for {count(results['summary']['known'], 'known violation')}"
     return text, markup

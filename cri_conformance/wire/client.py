@@ -191,6 +191,13 @@ class Client:
                 return True
         return False
 
+    def revived(self, seconds: float) -> bool:
+        """Whether a runtime that was gone answers again, within ``seconds``: then calls go on."""
+        if not self.wait_ready(seconds) or not self.alive():
+            return False
+        self._gone = ""
+        return True
+
     def wait_ready(self, seconds: float) -> bool:
         """Wait until the endpoint takes connections, at most ``seconds``."""
         try:

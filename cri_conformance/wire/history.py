@@ -143,6 +143,12 @@ class History:
         """A point in the history, for ``since``."""
         return self._count
 
+    def forget(self, mark: int) -> None:
+        """Let go of the calls up to a mark."""
+        with self._lock:
+            while self._calls and self._calls[0].number <= mark:
+                self._calls.popleft()
+
     def since(self, mark: int) -> list[Call]:
         """All calls after a mark that are still kept."""
         with self._lock:

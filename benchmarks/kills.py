@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How soon a campaign finds seeded faults: sequences and steps until killed, over three seeds.
+
+    python -m benchmarks.kills [--modes lives] [--seconds 60] [--seeds 0,1,2] FAULT…
+
+FAULT is an id of ``cri-conformance faults --list``. A fault counts as killed when a finding names
+the clause that it is seeded for. Runs on the reference runtime. Prints one line for each fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from cri_conformance.contract.clause import Minor
+from cri_conformance.contract.register import register
+from cri_conformance.expect.judge import Rules
+from cri_conformance.faults.catalogue import faults
+from cri_conformance.fuzz import campaign as campaigns
+from cri_conformance.fuzz.finding import Finding
+from cri_conformance.fuzz.judging import Key
+from cri_conformance.fuzz.modes import chosen
+from cri_conformance.settings import Budget, Settings
+from cri_conformance.target import Preparation, connect
+
+
+class _Until(campaigns.Campaign):
+    """Ends at the first finding of one of these clauses."""
+
+    clauses: frozenset[str] = frozenset()
+    killed = ""
+
+    def add(self, key: Key, finding: Finding) -> None:
+        self.judge.mute(key)
+        self.findings[key] = finding
+        if finding.clause in self.clauses or not finding.clause:
+            self.killed = f"{self.meter.examples}/{self.meter.steps}"
+            self._stopped = "killed"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--modes", default="")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("faults", nargs="+")
+    options = parser.parse_args()
+    known = faults()
+    wanted = {name: known[name] for name in options.faults if name in known}
+    for unknown in set(options.faults) - set(wanted):
+        print(f"no fault {unknown}", file=sys.stderr)
+    survived = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, fault in wanted.items():
+            told = []
+            for seed in map(int, options.seeds.split(",")):
+                settings = Settings(
+                    "reference",
+                    seed=seed,
+                    fuzz=Budget(seconds=options.seconds),
+                    fuzz_modes=tuple(filter(None, options.modes.split(","))),
+                    fuzz_dir=Path(folder),
+                    report=Path(folder),
+                )
+                told.append(_one(settings, name, frozenset(fault.clauses)))
+            survived += told.count("")
+            print(f"{name}  {'  '.join(one or 'survived' for one in told)}", flush=True)
+    return 1 if survived else 0
+
+
+def _one(settings: Settings, fault: str, clauses: frozenset[str]) -> str:
+    with Preparation(settings, faults=True) as preparation:
+        facts = preparation.facts
+        target = connect(settings, facts, (("cri-fault", f"{fault}@{facts.run_nonce}-"),))
+        rules = Rules(register(), Minor.parse(facts.minor))
+        made = _Until(target, rules, chosen(settings.fuzz_modes))
+        made.clauses = clauses
+        try:
+            made.run()
+        except campaigns.CampaignFailed:
+            pass
+        finally:
+            target.client.close()
+            preparation.clean()
+        return made.killed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A campaign: modes take turns until the time is over; what they find is tried again and kept.
+
+A mode is a way of looking (``modes.MODES``). It plays turns, each with a seed of its own that
+follows from the campaign's seed, the process and the turn's number alone. What goes wrong in a
+turn is handed to ``found``, and the campaign goes on: past what was found once it only counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from cri_conformance.contract.clause import Level
+from cri_conformance.expect.judge import Rules
+from cri_conformance.expect.violation import Ended, Misbehaved, Violation
+from cri_conformance.fuzz.finding import Finding, Kind
+from cri_conformance.fuzz.judging import CampaignJudge, Key, cause_of, key_of
+from cri_conformance.fuzz.machine import Halt
+from cri_conformance.fuzz.meter import Meter
+from cri_conformance.fuzz.story import Story, smaller
+from cri_conformance.settings import Budget, Settings
+from cri_conformance.target import Facts, Target
+from cri_conformance.wire.client import ALIVE_WITHIN
+from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
+from cri_conformance.wire.runtime import Runtime
+
+#: How often a finding is tried again, and how often it must show to be shrunk.
+TRIES, ENOUGH = 5, 3
+#: Seconds that trying again and shrinking may take for one finding.
+SHRINK_SECONDS = 45.0
+#: Seconds that a runtime is given to come back after it crashed.
+BACK_WITHIN = 30.0
+#: Seconds between two lines of progress, and between two states of the report's file.
+LINE_EVERY, SAVE_EVERY = 10.0, 2.0
+
+
+@dataclass
+class Bench:
+    """What a story is played on. ``tools`` has what modes share beside: images, folders."""
+
+    runtime: Runtime
+    judge: CampaignJudge
+    target: Target
+    tools: dict[str, Any]
+
+
+class Player(Protocol):
+    """A mode in a campaign."""
+
+    def turn(self, seed: int, number: int) -> None:
+        """Play for some seconds. Whatever is found goes to ``Campaign.found``.
+
+        May raise Halt when the campaign is over, and RuntimeGone.
+        """
+
+    def close(self) -> None:
+        """Remove whatever it shares between turns."""
+
+
+class Mode(Protocol):
+    """A way of looking."""
+
+    name: str
+    says: str
+
+    def open(self, campaign: Campaign) -> Player:
+        """Raises NotExercised where this mode has nothing to look at."""
+
+    def play(self, bench: Bench, story: Story) -> None:
+        """Play a story of this mode. Raises Violation or RuntimeGone if it goes wrong again."""
+
+
+class CampaignFailed(Misbehaved):
+    """What a campaign found fails the run."""
+
+
+class Campaign:
+    """One process's part of a campaign."""
+
+    def __init__(
+        self,
+        target: Target,
+        rules: Rules,
+        modes: Sequence[Mode],
+        *,
+        worker: str = "",
+        said: Callable[[str], None] = lambda line: None,
+        progress: Path | None = None,
+        tools: dict[str, Any] | None = None,
+    ) -> None:
+        """``said`` takes a line of progress; ``progress`` is a file that holds the last state."""
+        assert target.settings.fuzz
+        self.target = target
+        self.settings: Settings = target.settings
+        self.facts: Facts = target.facts
+        self.budget: Budget = target.settings.fuzz
+        self.rules = rules
+        self.modes = modes
+        self.worker = worker
+        self.meter = Meter()
+        self.judge = CampaignJudge(rules, target.client.history.mark)
+        self.findings: dict[Key, Finding] = {}
+        self.runtime = Runtime(target.client, target.workshop)
+        #: Whether a finding is just being tried again: its steps are not the campaign's.
+        self.trying = False
+        #: What modes share: images, folders.
+        self.tools: dict[str, Any] = tools or {}
+        self._shared = set(target.workshop.ids)
+        self._said, self._progress = said, progress
+        self._next_line, self._next_save = LINE_EVERY, 0.0
+        self._stopped = ""
+        self._mode = ""
+        self._seed = 0
+
+    # -- for modes -------------------------------------------------------------------
+
+    @property
+    def database(self) -> Path:
+        """Hypothesis's examples, apart by runtime and version."""
+        return self.settings.fuzz_dir / "examples" / _plain(kind_of(self.facts))
+
+    def over(self) -> bool:
+        """Whether the time is over, or the runtime gone."""
+        if self._stopped:
+            return True
+        if self.budget.steps:
+            return self.meter.steps >= self.budget.steps
+        return self.meter.seconds >= self.budget.seconds
+
+    def begin(self) -> None:
+        """A sequence begins: what the last one made goes. Raises Halt when time is over."""
+        self.runtime.close()
+        # Of a long campaign no id is kept that is of no use any more.
+        self.target.workshop.ids.intersection_update(self._shared | self.runtime.made())
+        self.judge.mark = self.target.client.history.mark()
+        if self.over():
+            raise Halt
+        self.meter.examples += 1
+
+    def step(self) -> None:
+        """A step was made, with its oracles. Raises Halt when time is over."""
+        if self.trying:
+            return
+        self.meter.steps += 1
+        self.meter.modes[self._mode] += 1
+        self.tick()
+        if self.over():
+            raise Halt
+
+    def alive(self) -> None:
+        """The runtime answers Version, at once or with patience. Raises RuntimeGone."""
+        if not self.target.client.alive((ALIVE_WITHIN,)):
+            self.target.client.call("Version", version="v1")
+
+    def found(
+        self, error: BaseException | None, story: Story, about: Sequence[str] = ()
+    ) -> Finding | None:
+        """Take in what ended a sequence. What is no finding is let through, or raised."""
+        if error is None or isinstance(error, Halt | Ended):
+            return None
+        if isinstance(error, Violation):
+            level = error.clause.level
+            kind = Kind.CLAUSE if level.binding or self.rules.strict else Kind.OPEN
+            finding = self._new(
+                kind, error.clause.id, key_of(error)[1], error.permitted, error.actual, story
+            )
+            self.judge.broken = None
+            key = key_of(error)
+        elif isinstance(error, RuntimeGone):
+            kind = Kind.HANG if self.target.client.wait_ready(ALIVE_WITHIN) else Kind.CRASH
+            finding = self._new(
+                kind, "", str(kind), "the runtime goes on answering Version", str(error), story
+            )
+            key = (str(kind), _end_of(story))
+        elif isinstance(error, SetupFailed):
+            # The environment gave way: no verdict, and no reason to end a campaign.
+            self._said(f"no verdict: {error}")
+            return None
+        else:
+            raise error
+        self.add(key, finding)
+        return finding
+
+    def add(self, key: Key, finding: Finding) -> None:
+        """Keep a finding: one that is there already is only counted."""
+        if key in self.findings:
+            self.findings[key].times += 1
+        else:
+            finding.cause = key[1]
+            finding.calls = self.target.client.history.transcript(self.judge.mark)
+            self.findings[key] = finding
+            self._said(f"found: {finding.line()}")
+            self._try_again(key, finding)
+            self._write(finding)
+        self.judge.mute(key)
+        if finding.kind in (Kind.CRASH, Kind.HANG) and not self._came_back():
+            self._stopped = "the runtime is gone"
+        self.tick(now=True)
+
+    def _new(
+        self, kind: Kind, clause: str, cause: str, permitted: str, actual: str, story: Story
+    ) -> Finding:
+        return Finding(
+            kind,
+            self._mode,
+            clause,
+            cause,
+            permitted,
+            actual,
+            self._seed,
+            {"steps": list(story)},
+            steps_found=len(story),
+        )
+
+    # -- trying again ----------------------------------------------------------------
+
+    def _try_again(self, key: Key, finding: Finding) -> None:
+        if not finding.steps:
+            return
+        if finding.kind in (Kind.CRASH, Kind.HANG) and not self._came_back():
+            return
+        mode = next(mode for mode in self.modes if mode.name == finding.mode)
+        until = time.monotonic() + SHRINK_SECONDS
+        self.trying = True
+        try:
+            while finding.tries < TRIES and time.monotonic() < until:
+                finding.tries += 1
+                finding.again += self._shows(mode, finding, finding.story["steps"])
+                if finding.again >= ENOUGH or finding.tries - finding.again > TRIES - ENOUGH:
+                    break
+            if finding.again >= ENOUGH:
+                self._shrink(mode, finding, until)
+        finally:
+            self.trying = False
+
+    def _shrink(self, mode: Mode, finding: Finding, until: float) -> None:
+        smallest: Story = finding.story["steps"]
+
+        def shows(candidate: Story) -> bool:
+            nonlocal smallest
+            if time.monotonic() > until:
+                raise TimeoutError
+            found = self._shows(mode, finding, candidate)
+            if found:
+                smallest = candidate
+                finding.calls = self.target.client.history.transcript(self.judge.mark)
+            return found
+
+        with suppress(TimeoutError):
+            smaller(smallest, shows)
+        finding.story["steps"] = smallest
+
+    def _shows(self, mode: Mode, finding: Finding, story: Story) -> bool:
+        """Whether a story, played again, leads to the same."""
+        self.runtime.close()
+        self.judge.mark = self.target.client.history.mark()
+        with self.scope() as bench:
+            return shows(mode, finding, bench, story)
+
+    @contextmanager
+    def scope(self) -> Iterator[Bench]:
+        """A bench to play a story on; what it makes is removed afterwards."""
+        with self.target.scope() as runtime:
+            judge = CampaignJudge(self.rules, self.target.client.history.mark)
+            yield Bench(runtime, judge, self.target, self.tools)
+
+    def _came_back(self) -> bool:
+        return self.target.client.revived(BACK_WITHIN)
+
+    # -- the campaign ----------------------------------------------------------------
+
+    def run(self) -> None:
+        """Play until the time is over. Raises CampaignFailed if there are failures."""
+        players: list[tuple[Mode, Player]] = []
+        try:
+            players = [(mode, mode.open(self)) for mode in self.modes]
+            self._play(players)
+        finally:
+            for _, player in players:
+                player.close()
+            self._stopped = self._stopped or "over"
+            try:
+                self.runtime.close()
+            except (RuntimeGone, SetupFailed) as error:
+                self._said(f"clean-up: {error}")
+            self.target.client.history.forget(self.judge.mark)
+            self.judge.broken = None
+            self.tick(now=True)
+        failures = [finding for finding in self.findings.values() if finding.counts]
+        if failures:
+            raise CampaignFailed("; ".join(finding.line() for finding in failures))
+
+    def _play(self, players: list[tuple[Mode, Player]]) -> None:
+        number = 0
+        while players and not self.over():
+            for mode, player in players:
+                if self.over():
+                    return
+                self._mode = mode.name
+                self._seed = seed_of(self.settings.seed, self.worker, mode.name, number)
+                try:
+                    player.turn(self._seed, number)
+                except Halt:
+                    return
+                except RuntimeGone as error:
+                    self.found(error, [])
+            number += 1
+
+    def tick(self, *, now: bool = False) -> None:
+        """Tell how far it is, every now and then."""
+        self.meter.calls = self.target.client.history.mark()
+        seconds = self.meter.seconds
+        if seconds >= self._next_line:
+            self._next_line = seconds + LINE_EVERY
+            self._said(self.line())
+        if self._progress and (now or seconds >= self._next_save):
+            self._next_save = seconds + SAVE_EVERY
+            scratch = self._progress.with_suffix(".tmp")
+            scratch.write_text(json.dumps(self.plain()), encoding="utf-8")
+            scratch.replace(self._progress)
+
+    def line(self) -> str:
+        """The state of the campaign in one line."""
+        counted = sum(finding.counts for finding in self.findings.values())
+        return self.meter.line(len(self.findings), counted)
+
+    def plain(self) -> dict[str, Any]:
+        """The state of the campaign as it stands in results.json."""
+        for key, finding in self.findings.items():
+            finding.times = max(finding.times, self.judge.muted[key])
+        return {
+            "worker": self.worker,
+            "seed": self.settings.seed,
+            "budget": str(self.budget),
+            "stopped": "" if self._stopped == "over" else self._stopped,
+            **self.meter.plain(),
+            "line": self.line(),
+            "findings": [finding.plain() for finding in self.findings.values()],
+        }
+
+    def _write(self, finding: Finding) -> None:
+        from cri_conformance.fuzz import write
+
+        folder = (
+            self.settings.fuzz_dir / "findings" / _plain(f"{kind_of(self.facts)}-{finding.name}")
+        )
+        finding.folder = str(folder)
+        write.finding(folder, finding, self.facts, self.settings)
+
+
+def shows(mode: Mode, finding: Finding, bench: Bench, story: Story) -> bool:
+    """Whether a story, played on a bench, leads to the same finding."""
+    bench.judge.rules = replace(
+        bench.judge.rules,
+        selected=frozenset({finding.clause}) if finding.clause else frozenset(),
+        known={},
+        strict=True,
+    )
+    try:
+        mode.play(bench, story)
+    except Violation as error:
+        return error.clause.id == finding.clause and same(cause_of(error.actual), finding.cause)
+    except RuntimeGone:
+        if not bench.target.client.revived(BACK_WITHIN):
+            raise
+        return finding.kind in (Kind.CRASH, Kind.HANG)
+    except (Ended, SetupFailed):
+        return False
+    return False
+
+
+def same(cause: str, other: str) -> bool:
+    """Whether two causes are one."""
+    return cause == other
+
+
+def seed_of(seed: int, worker: str, mode: str, number: int) -> int:
+    """The seed of one turn."""
+    digest = hashlib.sha256(f"{seed} {worker} {mode} {number}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def kind_of(facts: Facts) -> str:
+    """The runtime and its version, as a name."""
+    return f"{facts.runtime_name}-{facts.runtime_version}"
+
+
+def _end_of(story: Story) -> str:
+    return str(story[-1].get("do", "")) if story else ""
+
+
+def _plain(name: str) -> str:
+    return "".join(char if char.isalnum() or char in "-_." else "-" for char in name)
+
+
+__all__ = [
+    "Bench",
+    "Campaign",
+    "CampaignFailed",
+    "Level",
+    "Mode",
+    "Player",
+    "kind_of",
+    "seed_of",
+    "shows",
+]

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A finding: what the runtime did, and the story that led there."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from cri_conformance.wire.history import CallRecord
+
+
+class Kind(StrEnum):
+    """What is wrong. All count as a failure but OPEN, which no clause speaks of."""
+
+    CLAUSE = "clause"
+    CRASH = "crash"
+    HANG = "hang"
+    LEAK = "leak"
+    OPEN = "open"
+
+
+@dataclass
+class Finding:
+    """``story`` is plain data that its mode can play again, {} where there is none to play."""
+
+    kind: Kind
+    mode: str
+    clause: str
+    cause: str
+    permitted: str
+    actual: str
+    seed: int
+    story: dict[str, Any] = field(default_factory=dict)
+    calls: list[CallRecord] = field(default_factory=list)
+    #: Of so many tries so many showed it again.
+    tries: int = 0
+    again: int = 0
+    #: Steps of the story when it was found; it may have been shrunk since.
+    steps_found: int = 0
+    times: int = 1
+    folder: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it fails the run."""
+        return self.kind is not Kind.OPEN
+
+    @property
+    def steps(self) -> int:
+        return len(self.story.get("steps", ()))
+
+    @property
+    def name(self) -> str:
+        """The same for the same finding, in whichever campaign."""
+        digest = hashlib.sha256(f"{self.clause}\n{self.cause}".encode()).hexdigest()[:8]
+        return f"{self.kind}-{self.clause or self.mode}-{digest}"
+
+    def line(self) -> str:
+        """In one line."""
+        what = self.clause or str(self.kind)
+        return f"{what}: permitted {self.permitted}; got {self.actual}"
+
+    def plain(self) -> dict[str, Any]:
+        """As it stands in results.json."""
+        return {
+            "kind": str(self.kind),
+            "mode": self.mode,
+            "clause": self.clause,
+            "permitted": self.permitted,
+            "actual": self.actual,
+            "counts": self.counts,
+            "seed": self.seed,
+            "steps": self.steps,
+            "steps_found": self.steps_found,
+            "again": f"{self.again} of {self.tries}",
+            "times": self.times,
+            "folder": self.folder,
+        }

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The modes of a campaign, by name. A new one is entered here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cri_conformance.fuzz.campaign import Mode
+from cri_conformance.fuzz.lives import EXTENSIONS, LivesMode
+
+MODES: dict[str, Mode] = {mode.name: mode for mode in (LivesMode(),)}
+#: Beside modes of their own, the names of what can be mixed into the mode ``lives``.
+NAMES = (*MODES, *EXTENSIONS)
+
+
+class UnknownMode(ValueError):
+    """There is no mode of that name; one line that says which there are."""
+
+
+def chosen(names: Iterable[str]) -> list[Mode]:
+    """The modes of these names, all for none. Raises UnknownMode."""
+    wanted = list(names)
+    for name in wanted:
+        if name not in NAMES:
+            raise UnknownMode(f"there is no mode {name!r}, but {', '.join(NAMES)}")
+    return [
+        mode
+        for name, mode in MODES.items()
+        if not wanted or name in wanted or (name == "lives" and set(wanted) & set(EXTENSIONS))
+    ]

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stories: the steps of a sequence as plain data, which can be played again elsewhere.
+
+A step is a method of some object that makes steps, with its arguments. An id that an earlier
+step answered stands as ``{"ref": "s1"}``, a message as its type and its JSON; so a story knows
+nothing of the run that it comes from.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from cri_conformance.api import types
+
+Story = list[dict[str, Any]]
+
+
+class Recorder:
+    """Wraps an object: its methods named in ``told`` are written down as they are called.
+
+    ``after`` is called after each, ``before`` before each with the method's name.
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        told: Collection[str],
+        before: Callable[[str], None] = lambda name: None,
+        after: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.inner = inner
+        self.story: Story = []
+        self._told = frozenset(told)
+        self._before, self._after = before, after
+        self._names: dict[str, str] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.inner, name)
+        if name not in self._told:
+            return found
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            bound = inspect.signature(found).bind(*args, **kwargs)
+            step: dict[str, Any] = {
+                "do": name,
+                "with": {key: self._plain(value) for key, value in bound.arguments.items()},
+            }
+            for one in bound.signature.parameters.values():
+                if one.kind is one.VAR_KEYWORD:
+                    step["with"].update(step["with"].pop(one.name, {}))
+            self._before(name)
+            # Written down first: it is the step that may end the story.
+            self.story.append(step)
+            made = found(*args, **kwargs)
+            if isinstance(made, str) and made:
+                step["gives"] = self._names.setdefault(made, f"{name[0]}{len(self.story)}")
+            self._after()
+            return made
+
+        return recorded
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, str) and value in self._names:
+            return {"ref": self._names[value]}
+        return encoded(value, self._plain)
+
+
+def encoded(value: Any, inner: Callable[[Any], Any] | None = None) -> Any:
+    """A value of a step as plain data."""
+    inner = inner or encoded
+    if isinstance(value, Message):
+        fields = json_format.MessageToDict(value, preserving_proto_field_name=True)
+        return {"message": value.DESCRIPTOR.name, "fields": fields}
+    if isinstance(value, dict):
+        return {key: inner(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [inner(one) for one in value]
+    return value
+
+
+class _Missing(Exception):
+    """A step refers to what no step before it gave."""
+
+
+def decoded(value: Any, names: dict[str, str]) -> Any:
+    """The value that ``encoded`` has written down. Raises _Missing."""
+    if isinstance(value, dict):
+        if value.keys() == {"ref"}:
+            if value["ref"] not in names:
+                raise _Missing
+            return names[value["ref"]]
+        if value.keys() == {"message", "fields"}:
+            return json_format.ParseDict(value["fields"], getattr(types, value["message"])())
+        return {key: decoded(one, names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [decoded(one, names) for one in value]
+    return value
+
+
+def play(steps: Any, story: Story) -> None:
+    """Make the steps of a story; one that refers to what was not made is left out.
+
+    Raises what the steps raise.
+    """
+    names: dict[str, str] = {}
+    for step in story:
+        try:
+            arguments = decoded(step["with"], names)
+        except _Missing:
+            continue
+        made = getattr(steps, step["do"])(**arguments)
+        if "gives" in step and made:
+            names[step["gives"]] = made
+
+
+def smaller(story: Story, shows: Callable[[Story], bool]) -> Story:
+    """A story as short as can be that still ``shows`` it (which also ends this, by raising).
+
+    Steps are left out from the end, many at once and then one by one; then the fields of
+    messages that are not needed.
+    """
+    size = max(1, len(story) // 2)
+    while True:
+        at = len(story)
+        while at > 0:
+            shorter = story[: max(0, at - size)] + story[at:]
+            if shorter and len(shorter) < len(story) and shows(shorter):
+                story = shorter
+            at -= size
+        if size == 1:
+            break
+        size = max(1, size // 2)
+    return _plainer(story, shows)
+
+
+def _plainer(story: Story, shows: Callable[[Story], bool]) -> Story:
+    """Without the fields of messages, and the arguments, that are not needed."""
+    for number in range(len(story)):
+        for name, value in list(story[number]["with"].items()):
+            if not isinstance(value, dict) or value.keys() != {"message", "fields"}:
+                continue
+            for path in _paths(value["fields"]):
+                less = _without(value["fields"], path)
+                if less is None:
+                    continue
+                step = {
+                    **story[number],
+                    "with": {**story[number]["with"], name: {**value, "fields": less}},
+                }
+                candidate = [*story[:number], step, *story[number + 1 :]]
+                if shows(candidate):
+                    story, value = candidate, step["with"][name]
+    return story
+
+
+def _paths(fields: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Whatever can be left out, the outermost first."""
+    keys: list[Any] = (
+        list(fields)
+        if isinstance(fields, dict)
+        else list(reversed(range(len(fields))))
+        if isinstance(fields, list)
+        else []
+    )
+    own = [(*before, key) for key in keys]
+    return own + [path for key in keys for path in _paths(fields[key], (*before, key))]
+
+
+def _without(fields: Any, path: tuple[Any, ...]) -> Any:
+    """A copy without what is at a path; None if there is nothing."""
+    first, *rest = path
+    if isinstance(fields, dict):
+        if first not in fields:
+            return None
+        if not rest:
+            return {key: value for key, value in fields.items() if key != first}
+        less = _without(fields[first], tuple(rest))
+        return None if less is None else {**fields, first: less}
+    if isinstance(fields, list) and first < len(fields):
+        less = None if not rest else _without(fields[first], tuple(rest))
+        if rest and less is None:
+            return None
+        return fields[:first] + ([less] if rest else []) + fields[first + 1 :]
+    return None
