@@ -80,6 +80,9 @@ def test_the_document_is_described_key_by_key():
         schema.ClauseResult,
         schema.TestRecord,
         schema.LifecycleRow,
+        schema.Campaign,
+        schema.Finding,
+        schema.Met,
         ClauseRecord,
         CallRecord,
     )
