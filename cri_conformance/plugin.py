@@ -41,6 +41,11 @@ _OPTIONS = (
         "HOST[:PORT]",
         "where the suite's own registry of images listens (default: 127.0.0.1, any port)",
     ),
+    (
+        "--cri-registry-tls",
+        "DIR",
+        "serve it by TLS; the authority that the runtime must trust is DIR/ca.pem, made if missing",
+    ),
     ("--cri-host-root", "PATH", "where the runtime's file system is seen from here"),
     ("--cri-runtime-log", "PATH", "the runtime's log; excerpts go into the report"),
     ("--cri-expectations", "FILE", "violations that are known: they run and show as known"),

@@ -57,6 +57,8 @@ class Settings:
     restart_command: str = ""
     #: (host, port) on which the suite's own registry listens; port 0 is any.
     registry: tuple[str, int] = (LOOPBACK, 0)
+    #: The folder of the authority by whose certificate it serves; None for plain HTTP.
+    registry_tls: Path | None = None
     #: A campaign instead of the suite; None for none.
     fuzz: Budget | None = None
     #: The modes of a campaign by name; () for all.
@@ -81,6 +83,7 @@ class Settings:
             ("--cri-image-loader", self.image_loader),
             ("--cri-restart-command", self.restart_command),
             ("--cri-registry", _shown(*self.registry)),
+            ("--cri-registry-tls", self.registry_tls or ""),
         ):
             if value:
                 found.append(f"{option}={value}")
@@ -145,6 +148,7 @@ def read(config: pytest.Config) -> Settings:
         fuzz=fuzz,
         fuzz_modes=tuple(filter(None, text("--cri-fuzz-modes").split(","))),
         fuzz_dir=path("--cri-fuzz-dir") or Path(DEFAULT_FUZZ_DIR).absolute(),
+        registry_tls=path("--cri-registry-tls"),
     )
 
 

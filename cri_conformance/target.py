@@ -23,6 +23,7 @@ from cri_conformance.build import image as image_builder
 from cri_conformance.build import load
 from cri_conformance.contract.clause import FIRST_MINOR, Minor
 from cri_conformance.contract.register import register
+from cri_conformance.registry import authority
 from cri_conformance.settings import Settings
 from cri_conformance.wire import cgroups, endpoint
 from cri_conformance.wire.client import Client
@@ -176,8 +177,9 @@ class Preparation:
     def _prepare(self) -> Facts:
         settings = self.settings
         name = settings.endpoint
+        registry_ca = self._authority()
         if name == endpoint.REFERENCE:
-            name = self._start_reference()
+            name = self._start_reference(registry_ca)
         at = endpoint.parse(name)
         image_at = endpoint.parse(settings.image_endpoint) if settings.image_endpoint else None
         if image_at:
@@ -232,11 +234,19 @@ class Preparation:
             return register().latest, "the whole contract"
         return detect_minor(client)
 
-    def _start_reference(self) -> str:
+    def _authority(self) -> Path | None:
+        """What signs for our registry. Here, before workers look for it."""
+        folder = self.settings.registry_tls
+        try:
+            return authority.prepare(folder) if folder else None
+        except authority.TlsError as error:
+            raise TargetError(f"--cri-registry-tls: {error}") from None
+
+    def _start_reference(self, registry_ca: Path | None) -> str:
         from cri_conformance.reference import process
 
         try:
-            started = process.start(faults=self._faults)
+            started = process.start(faults=self._faults, registry_ca=registry_ca)
         except process.NotStarted as error:
             raise TargetError(str(error)) from None
         self._undo.callback(started.stop)

@@ -7,6 +7,7 @@ import argparse
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in sweep.sweep():
         print(f"swept what a killed runtime left in {path}", file=sys.stderr)
     try:
+        trust = _trust(options.registry_ca)
         directory = sweep.claim(options.state)
     except (sweep.StateError, OSError) as error:
         print(f"cri-conformance reference runtime: {error}", file=sys.stderr)
@@ -44,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         directory.remove()
         print(f"cri-conformance reference runtime: {error}", file=sys.stderr)
         return 1
-    return _serve(directory, listen, faults=options.with_faults, until_eof=options.exit_on_eof)
+    return _serve(
+        directory, listen, trust, faults=options.with_faults, until_eof=options.exit_on_eof
+    )
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -61,11 +65,25 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="where sockets and containers' directories go; default: a new temporary one",
     )
+    parser.add_argument(
+        "--registry-ca",
+        type=lambda text: Path(text).absolute(),
+        metavar="FILE",
+        help="trust this certificate when pulling; loopback registries are asked by TLS then",
+    )
     parser.add_argument("--with-faults", action="store_true", help="offer the built-in faults")
     parser.add_argument(
         "--exit-on-eof", action="store_true", help="end when the standard input is closed"
     )
     return parser.parse_args(arguments)
+
+
+def _trust(certificate: Path | None) -> ssl.SSLContext | None:
+    """Raises OSError that tells which file is none."""
+    try:
+        return ssl.create_default_context(cafile=certificate) if certificate else None
+    except OSError as error:
+        raise OSError(f"--registry-ca {certificate}: {error.strerror or error}") from None
 
 
 def _socket(text: str) -> Path:
@@ -94,7 +112,14 @@ def _free(listen: Path) -> Path:
     raise sweep.StateError(f"another program listens on {listen}")
 
 
-def _serve(directory: sweep.StateDirectory, listen: Path, *, faults: bool, until_eof: bool) -> int:
+def _serve(
+    directory: sweep.StateDirectory,
+    listen: Path,
+    trust: ssl.SSLContext | None,
+    *,
+    faults: bool,
+    until_eof: bool,
+) -> int:
     end = threading.Event()
     _set_signals(end)
     # Containers inherit it.
@@ -104,7 +129,7 @@ def _serve(directory: sweep.StateDirectory, listen: Path, *, faults: bool, until
     from cri_conformance.reference.runtime import Runtime
     from cri_conformance.reference.server import Server
 
-    runtime = Runtime(directory)
+    runtime = Runtime(directory, trust)
     server = Server(runtime, _fault_layer(runtime) if faults else None)
     runtime.start()
     try:

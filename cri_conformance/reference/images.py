@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -28,9 +29,13 @@ REPOSITORY = "localhost/cri-conformance"
 class Images:
     """The store. Safe to use from several threads. All calls raise StatusError."""
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` is for the layers of what is pulled; made when needed."""
+    def __init__(self, folder: Path, trust: ssl.SSLContext | None = None) -> None:
+        """``folder`` is for the layers of what is pulled; made when needed.
+
+        ``trust`` is how registries are known by TLS.
+        """
         self._folder = folder
+        self._trust = trust
         self._images: dict[str, Image] = {}
         #: The names of each image, oldest first. Those by digest have an @.
         self._names: dict[str, dict[str, None]] = {}
@@ -150,7 +155,7 @@ class Images:
             kept.append(digest)
 
         try:
-            pulled = pull(reference, request.auth, keep)
+            pulled = pull(reference, request.auth, keep, self._trust)
             image = images.of(
                 pulled.id, pulled.size, pulled.config, [self._path(digest) for digest in kept]
             )

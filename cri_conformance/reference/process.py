@@ -47,8 +47,10 @@ class ReferenceProcess:
         self._errors.close()
 
 
-def start(faults: bool = False) -> ReferenceProcess:
+def start(faults: bool = False, registry_ca: Path | None = None) -> ReferenceProcess:
     """Start one in a new state directory, with the built-in faults on request.
+
+    ``registry_ca`` is a certificate that it trusts when it pulls.
 
     It also ends when this process does, however that ends. Raises NotStarted.
     """
@@ -56,7 +58,9 @@ def start(faults: bool = False) -> ReferenceProcess:
     command = [sys.executable, "-P", "-m", "cri_conformance.reference", "--exit-on-eof"]
     errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
     child = subprocess.Popen(
-        command + ["--with-faults"] * faults,
+        command
+        + ["--with-faults"] * faults
+        + [f"--registry-ca={registry_ca}"] * (registry_ca is not None),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,

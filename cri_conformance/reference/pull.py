@@ -2,7 +2,8 @@
 """Fetching an image from its registry: names, credentials, manifest, config, layers.
 
 Everything that comes is checked against the digest by which it was asked for. A registry on a
-loopback address is spoken to in plain HTTP, any other by TLS, as runtimes do by themselves.
+loopback address is spoken to in plain HTTP, any other by TLS, as runtimes do by themselves; whoever
+says which certificates to trust has all of them spoken to by TLS.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import ipaddress
 import json
 import platform
 import re
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -104,9 +106,14 @@ class Pulled:
 Keep = Callable[[str, Iterator[bytes]], None]
 
 
-def pull(reference: Reference, auth: types.AuthConfig, keep: Keep) -> Pulled:
+def pull(
+    reference: Reference,
+    auth: types.AuthConfig,
+    keep: Keep,
+    trust: ssl.SSLContext | None = None,
+) -> Pulled:
     """Fetch an image for this host's platform. Raises StatusError."""
-    registry = _Registry(reference, auth)
+    registry = _Registry(reference, auth, trust)
     digest, document = registry.manifest(reference.digest or reference.tag)
     manifest = document
     if document.get("mediaType") in _INDEXES or "manifests" in document:
@@ -127,8 +134,12 @@ def pull(reference: Reference, auth: types.AuthConfig, keep: Keep) -> Pulled:
 class _Registry:
     """One repository of a registry, for one pull."""
 
-    def __init__(self, reference: Reference, auth: types.AuthConfig) -> None:
-        self._base = f"{_scheme(reference.host)}://{reference.host}"
+    def __init__(
+        self, reference: Reference, auth: types.AuthConfig, trust: ssl.SSLContext | None
+    ) -> None:
+        scheme = "https" if trust else _scheme(reference.host)
+        self._base = f"{scheme}://{reference.host}"
+        self._trust = trust
         self._path = f"/v2/{reference.path}"
         self._host = reference.host
         self._auth = auth
@@ -189,7 +200,7 @@ class _Registry:
             own = url.startswith(f"{self._base}/")
             # Credentials are for the registry, not for wherever it leads to.
             with_auth = {"Authorization": self._header} if own and self._header else {}
-            response = _get(url, {**headers, **with_auth})
+            response = self._get(url, {**headers, **with_auth})
             location = response.headers.get("Location", "")
             if response.status not in (301, 302, 303, 307, 308) or not location:
                 return response
@@ -208,11 +219,25 @@ class _Registry:
             said = dict(re.findall(r'(\w+)="([^"]*)"', asked))
             query = urlencode({key: said[key] for key in ("service", "scope") if key in said})
             headers = {"Authorization": f"Basic {basic}"} if basic else {}
-            response = _get(f"{said.get('realm', '')}?{query}", headers)
+            response = self._get(f"{said.get('realm', '')}?{query}", headers)
             if response.status == 200:
                 answer = _parsed(response.read(LARGEST_DOCUMENT), "token")
                 return f"Bearer {answer.get('token') or answer.get('access_token') or ''}"
         raise StatusError("UNAUTHENTICATED", f"{self._host}: credentials are missing or wrong")
+
+    def _get(self, url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+        parts = urlsplit(url)
+        if not parts.hostname or parts.scheme not in ("http", "https"):
+            raise StatusError("UNAVAILABLE", "the registry names an address that is none")
+        connection = (
+            http.client.HTTPSConnection(parts.netloc, timeout=SILENCE, context=self._trust)
+            if parts.scheme == "https"
+            else http.client.HTTPConnection(parts.netloc, timeout=SILENCE)
+        )
+        target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+        # The response holds on to the socket; it is closed when it was read, or with it.
+        connection.request("GET", target, headers={"Connection": "close", **headers})
+        return connection.getresponse()
 
 
 def _scheme(host: str) -> str:
@@ -222,18 +247,6 @@ def _scheme(host: str) -> str:
     except ValueError:
         loopback = name == "localhost"
     return "http" if loopback else "https"
-
-
-def _get(url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-    parts = urlsplit(url)
-    if not parts.hostname or parts.scheme not in ("http", "https"):
-        raise StatusError("UNAVAILABLE", "the registry names an address that is none")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.netloc, timeout=SILENCE)
-    target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-    # The response holds on to the socket; it is closed when it was read, or with it.
-    connection.request("GET", target, headers={"Connection": "close", **headers})
-    return connection.getresponse()
 
 
 def _login(auth: types.AuthConfig, host: str) -> tuple[str, str]:

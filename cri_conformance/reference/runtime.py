@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,9 +37,10 @@ StreamingCall = Callable[[Any], Iterator[Message]]
 class Runtime:
     """A runtime without its server. ``start`` and ``close`` once, from the main thread."""
 
-    def __init__(self, directory: StateDirectory) -> None:
+    def __init__(self, directory: StateDirectory, trust: ssl.SSLContext | None = None) -> None:
+        """``trust`` is for registries: how to know them by TLS."""
         store = Store()
-        images = Images(directory.images)
+        images = Images(directory.images, trust)
         self._directory = directory
         self._processes = Processes()
         self._events = Events(store.clock)

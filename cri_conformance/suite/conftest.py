@@ -14,6 +14,7 @@ from cri_conformance import records
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
 from cri_conformance.records import worker_number, worker_of
+from cri_conformance.registry import authority
 from cri_conformance.registry.server import Registry
 from cri_conformance.session import session_of
 from cri_conformance.settings import Settings
@@ -107,8 +108,12 @@ def ports(cri_target: Target, shared_runtime: Runtime) -> Iterator[Ports]:
 def registry(cri_target: Target, pytestconfig: pytest.Config) -> Iterator[Registry]:
     """The suite's own registry of images; each process of a run has one."""
     host, port = cri_target.settings.registry
+    folder = cri_target.settings.registry_tls
     try:
-        made = Registry(host, port and port + worker_number(pytestconfig))
+        tls = authority.context(folder, host) if folder else None
+        made = Registry(host, port and port + worker_number(pytestconfig), tls)
+    except authority.TlsError as error:
+        raise SetupFailed(f"--cri-registry-tls: {error}") from None
     except OSError as error:
         raise SetupFailed(f"--cri-registry {host}:{port}: {error.strerror}") from None
     yield made
