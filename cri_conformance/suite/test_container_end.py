@@ -196,13 +196,18 @@ def _look(runtime: Runtime, container: Container) -> str:
 _STUBBORN = "trap '' TERM INT; while :; do sleep 1; done"
 
 
-@clause(f"{_REMOVE}.gone")
+@clause(f"{_REMOVE}.gone", "RuntimeService.ListContainers.despite-half-done")
 def test_a_removed_container_is_not_listed(
     runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
 ) -> None:
     container = runtime.exited(shared_sandbox)
     runtime.get("RemoveContainer", container_id=container.id)
-    ids = [item.id for item in runtime.get("ListContainers").containers]
+    listed = judge.response(
+        "RuntimeService.ListContainers.despite-half-done",
+        runtime.call("ListContainers"),
+        about=[container.id],
+    )
+    ids = [item.id for item in listed.containers]
     judge.equal(f"{_REMOVE}.gone", ids.count(container.id), 0, "times in the list")
 
 

@@ -66,19 +66,45 @@ def test_a_name_means_another_container_in_another_sandbox(
     )
 
 
+def _absent_image(config: types.ContainerConfig) -> None:
+    config.image.image = config.image.user_specified_image = "localhost/cri-conformance/absent:none"
+
+
+def _group_without_user(config: types.ContainerConfig) -> None:
+    config.linux.security_context.ClearField("run_as_user")
+    config.linux.security_context.run_as_group.value = 1000
+
+
+def _missing_profile(config: types.ContainerConfig) -> None:
+    seccomp = config.linux.security_context.seccomp
+    seccomp.profile_type = types.SecurityProfile.Localhost
+    seccomp.localhost_ref = "/cri-conformance/none.json"
+
+
+def _missing_device(config: types.ContainerConfig) -> None:
+    config.devices.add(host_path="/dev/cri-conformance-none", container_path="/dev/none")
+
+
+#: What makes a creation fail: seen at once, or only when much has been set up that has to go.
+_WRONG = (_absent_image, _group_without_user, _missing_profile, _missing_device)
+
+
 @clause(f"{_CREATE}.name-free-after-failure")
 def test_a_corrected_create_gets_the_name_of_a_refused_one(
     runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
 ) -> None:
-    config = runtime.container_config(shared_sandbox)
-    wrong = types.ContainerConfig()
-    wrong.CopyFrom(config)
-    absent = "localhost/cri-conformance/absent:none"
-    wrong.image.image = wrong.image.user_specified_image = absent
-    if isinstance(runtime.create(shared_sandbox, wrong), Ok):
-        raise SetupFailed("CreateContainer with an absent image succeeded")
-    outcome = runtime.create(shared_sandbox, config)
-    judge.ok(f"{_CREATE}.name-free-after-failure", outcome)
+    refused = 0
+    for spoil in _WRONG:
+        config = runtime.container_config(shared_sandbox)
+        wrong = types.ContainerConfig()
+        wrong.CopyFrom(config)
+        spoil(wrong)
+        if isinstance(runtime.create(shared_sandbox, wrong), Ok):
+            continue  # that this is not refused is another test's affair
+        refused += 1
+        judge.ok(f"{_CREATE}.name-free-after-failure", runtime.create(shared_sandbox, config))
+    if not refused:
+        raise SetupFailed("CreateContainer refuses nothing")
 
 
 @clause("CreateContainerRequest.sandbox_config.repeat-harmless")

@@ -258,7 +258,7 @@ def test_many_years_are_not_short(runtime: Runtime, shared_sandbox: Sandbox, jud
 
 
 @clause(f"{_STOP}.signal-repeat")
-def test_whether_a_second_stop_signals_again(
+def test_a_second_stop_does_not_signal_again(
     runtime: Runtime, shared_sandbox: Sandbox, judge: Judge
 ) -> None:
     container = listening(runtime, shared_sandbox, WAITING)
@@ -276,7 +276,13 @@ def test_whether_a_second_stop_signals_again(
             runtime.call("RemoveContainer", container_id=container.id, deadline=30.0)
             for stop in stops:
                 stop.result()
-    judge.record(f"{_STOP}.signal-repeat", f"two stops, {signals} stop signals")
+    judge.equal(
+        f"{_STOP}.signal-repeat",
+        signals,
+        1,
+        "stop signals of two stops:",
+        about=[container.id],
+    )
 
 
 @clause(f"{_STOP}.abandoned")

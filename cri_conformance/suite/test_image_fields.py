@@ -44,13 +44,17 @@ def _told(pulls: Pulls, image: oci.Image) -> types.Image:
 )
 @clause("Image.uid.not-with-username")
 def test_user(
+    runtime: Runtime,
     pulls: Pulls,
     judge: Judge,
     user: str,
     promise: str,
     permitted: tuple[tuple[int | None, str], ...],
 ) -> None:
-    found = _told(pulls, pulls.image(User=user))
+    served = pulls.serve(pulls.image(User=user))
+    pulls.pulled(served)
+    told = judge.response(promise, runtime.call("ImageStatus", image=spec(served.reference)))
+    found = told.image
     number = found.uid.value if found.HasField("uid") else None
     shown = f"uid {'unset' if number is None else number}, username {found.username!r}"
     judge.that(

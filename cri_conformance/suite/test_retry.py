@@ -42,6 +42,11 @@ MINUTE, INTERVAL = 60.0, 0.2
 #: Seconds until a status must show what a call has done.
 SLACK = 5.0
 
+#: What must not fail of a removal that came to no end.
+_LISTS = {
+    rpc: f"RuntimeService.{rpc}.despite-half-done" for rpc in ("ListPodSandbox", "ListContainers")
+}
+
 Patience = Callable[[float], float]
 
 
@@ -69,6 +74,7 @@ def _ways(*rpcs: str) -> pytest.MarkDecorator:
                 marks=clause(
                     f"RuntimeService.{rpc}.retry-after-{way}",
                     *(["RuntimeService.StopContainer.retry-signalled"] * (rpc == "StopContainer")),
+                    *(_LISTS.values() if rpc.startswith("Remove") else ()),
                 ),
                 id=f"{rpc}-{way}",
             )
@@ -135,6 +141,9 @@ def test_repeated_until_it_succeeds(
         names = _MAKERS[rpc](runtime, shared_sandbox)
         call = partial(runtime.call, rpc, **names)
         call(**given_up)
+        if rpc.startswith("Remove"):
+            for lister, promise in _LISTS.items():
+                judge.ok(promise, runtime.call(lister), about=[*names.values()])
         outcome = _repeated(call, _succeeded, patience(MINUTE))
         judge.ok(clause_id, outcome, about=[*names.values()][:1])
         if rpc == "StopContainer":
