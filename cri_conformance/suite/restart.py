@@ -7,7 +7,7 @@ import shlex
 import subprocess
 
 from cri_conformance.wire.outcome import Ok, SetupFailed
-from cri_conformance.wire.runtime import Runtime
+from cri_conformance.wire.runtime import Runtime, poll
 
 #: Seconds that the command may take, and the runtime until it answers again.
 COMMAND_TAKES, ANSWERS_WITHIN = 120.0, 60.0
@@ -28,9 +28,13 @@ class Restarter:
                 f"the runtime takes no connections {ANSWERS_WITHIN:g} s after it was "
                 f"restarted by '{self._command}'"
             )
-        outcome = runtime.call("Version", version="v1", deadline=ANSWERS_WITHIN)
-        if not isinstance(outcome, Ok):
-            raise SetupFailed(f"Version after the restart: {outcome}")
+        # It may take connections before it can answer.
+        poll(
+            lambda: runtime.call("Version", version="v1", deadline=ANSWERS_WITHIN),
+            lambda outcome: isinstance(outcome, Ok),
+            ANSWERS_WITHIN,
+            "the restarted runtime to answer Version",
+        )
 
     def _run(self) -> None:
         advice = "try --cri-restart-command by hand"

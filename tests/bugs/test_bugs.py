@@ -20,7 +20,6 @@ NUMBERS = list(range(1, 236, 2))
 WITHOUT = {
     "not visible": "no black-box client can see it, or bring it about",
     "left open": "the contract leaves it open: recorded where it can be seen, never judged",
-    "node restart": "the runtime has to be restarted",
     "needs more": "needs what the hosts at hand lack",
     "Windows": "Windows",
     "fuzz": "seen by generated traffic alone",
