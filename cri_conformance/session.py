@@ -56,6 +56,7 @@ _CLAUSES_IN_NAME = 3
 _FACTS = "cri_facts"
 _SEED = "cri_seed"
 _BOUND = "cri_bound"
+_LATENCIES = "cri_latencies"
 
 
 def session_of(config: pytest.Config) -> Session:
@@ -380,9 +381,7 @@ class Session:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         record = getattr(report, "cri", None)
         if self.leads and record:
-            if self._collector is None:
-                self._collector = Collector(register(), self._bound, self._known)
-            self._collector.add(record)
+            self._collecting().add(record)
             if record["blame"] == "environment" and "no longer answers" in record["message"]:
                 self._stopped = record["message"]
         if getattr(report, "cri_foreign", False):
@@ -392,9 +391,15 @@ class Session:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """A worker ended: what it collected, which the leading process did not."""
-        bound: dict[str, list[str]] = getattr(node, "workeroutput", {}).get(_BOUND, {})
-        for clause, tests in bound.items():
+        output: dict[str, Any] = getattr(node, "workeroutput", {})
+        for clause, tests in output.get(_BOUND, {}).items():
             self._bound[clause] = tests
+        self._collecting().add_latencies(output.get(_LATENCIES, {}))
+
+    def _collecting(self) -> Collector:
+        if self._collector is None:
+            self._collector = Collector(register(), self._bound, self._known)
+        return self._collector
 
     # -- end -------------------------------------------------------------------------
 
@@ -417,16 +422,19 @@ class Session:
         if not self.leads:
             output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
             output[_BOUND] = dict(self._bound)
+            if self.target:
+                output[_LATENCIES] = self.target.client.history.latencies.plain()
         if self._preparation is None:
             return
         left = self._preparation.clean()
         self._preparation.__exit__()
-        if self._collector is None:
-            self._collector = Collector(register(), self._bound, self._known)
+        collector = self._collecting()
+        if self.target:
+            collector.add_latencies(self.target.client.history.latencies.plain())
         if exitstatus == pytest.ExitCode.INTERRUPTED:
             self._stopped = self._stopped or exit_codes.INTERRUPTED
         self._stopped = self._stopped or str(session.shouldfail or session.shouldstop or "")
-        self._results = self._collector.results(
+        self._results = collector.results(
             self._about_suite(complete=not self._stopped),
             self._about_target(),
             environment(),

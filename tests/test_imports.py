@@ -25,7 +25,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "streaming": {"api"},
     "expect": {"api", "contract", "wire", "model", "build"},
     "reference": {"api", "faults", "streaming"},  # faults only when asked for, as a layer
-    "report": {"contract", "api.descriptors", "wire.history"},
     "fuzz": {
         "api",
         "build",
@@ -39,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "target",
         "wire",
     },
+    "report": {"contract", "api.descriptors", "wire.history", "wire.latency"},
     "plugin": {"session", "fixtures"},
 }
 #: The oracle and the reference runtime meet only over the socket.

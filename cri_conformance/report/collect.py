@@ -30,6 +30,7 @@ from cri_conformance.report.schema import (
 )
 from cri_conformance.report.text import one_line
 from cri_conformance.report.tree import call_of, homes, message_of
+from cri_conformance.wire.latency import merged
 
 
 class _Found(NamedTuple):
@@ -53,10 +54,15 @@ class Collector:
         self._bound = bound
         self._expectations = expectations
         self._tests: list[TestRecord] = []
+        self._latencies: list[Mapping[str, Any]] = []
 
     def add(self, record: Mapping[str, Any]) -> None:
         """The record of one test, as it came on the test's report."""
         self._tests.append(cast("TestRecord", dict(record)))
+
+    def add_latencies(self, plain: Mapping[str, Any]) -> None:
+        """How long the calls of one process took (``Latencies.plain``)."""
+        self._latencies.append(plain)
 
     def results(
         self,
@@ -96,6 +102,7 @@ class Collector:
             tests=tests,
             lifecycle=_lifecycle(tests),
             campaigns=[cast("Campaign", dict(campaign)) for campaign in campaigns],
+            latencies=merged(self._latencies),
         )
 
     def _clause(

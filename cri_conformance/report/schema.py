@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 
 from cri_conformance.contract.verdict import ClauseRecord
 from cri_conformance.wire.history import CallRecord
+from cri_conformance.wire.latency import Latency
 
 SCHEMA_VERSION = 1
 #: What a leftover begins with that was there before the run.
@@ -195,3 +196,4 @@ class Results(TypedDict):
     tests: list[TestRecord]
     lifecycle: list[LifecycleRow]
     campaigns: list[Campaign]  # [] of a run without --cri-fuzz
+    latencies: list[Latency]  # of every RPC that was called

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypedDict
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from cri_conformance.wire.latency import Latencies
 from cri_conformance.wire.outcome import Ok, Outcome, Refused
 
 #: Calls kept: more than a gate makes. A transcript reaches no further back. Lists of dozens of
@@ -120,6 +121,8 @@ class History:
         self._calls: deque[Call] = deque(maxlen=CAPACITY)
         self._lock = threading.Lock()
         self._count = 0
+        #: How long calls took, of all there ever were.
+        self.latencies = Latencies()
 
     def add(
         self,
@@ -137,6 +140,10 @@ class History:
         with self._lock:
             self._count += 1
             at = start - self.began
+            if isinstance(outcome, Ok):
+                self.latencies.add(rpc, seconds)
+            elif not isinstance(outcome, StreamRecord):
+                self.latencies.add_other(rpc)
             self._calls.append(Call(self._count, at, seconds, rpc, request, outcome, thread, sizes))
 
     def mark(self) -> int:
