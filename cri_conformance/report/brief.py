@@ -44,6 +44,11 @@ def whole(message: dict[str, Any] | None) -> str:
     return json.dumps(message, indent=2, ensure_ascii=False, default=str) if message else ""
 
 
+def whole_line(message: dict[str, Any] | None) -> str:
+    """The message as JSON in one line; "" for an empty one."""
+    return json.dumps(message, ensure_ascii=False, default=str) if message else ""
+
+
 def _fields(message: dict[str, Any]) -> Iterator[Piece]:
     for number, (key, value) in enumerate(message.items()):
         yield Piece(f"{', ' if number else ''}{key}=")

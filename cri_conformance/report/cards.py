@@ -6,14 +6,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cri_conformance.report.brief import Piece, pieces, whole
+from cri_conformance.report.brief import Piece, pieces, whole, whole_line
 from cri_conformance.report.schema import ClauseResult, TestRecord
-from cri_conformance.wire.history import CallRecord
+from cri_conformance.report.text import took, visible
+from cri_conformance.report.timeline import Timeline, timeline
+from cri_conformance.wire.history import CallRecord, in_lines
 
 #: Calls that a card shows at once. What broke is at the end, so the earlier ones fold away.
 CALLS = 12
+#: Cards whose calls are rows at once, in each part of the page.
+RICH = 20
 #: Characters of an answer that a line shows: most say little, and there are many lines.
 ANSWER = 100
+#: Characters of a line for an earlier call, and of each of its messages once it is looked at:
+#: a page of 20,000 calls must stay one that can be opened.
+LINE, EARLIER = 200, 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +44,38 @@ class CallView:
 
 
 @dataclass(frozen=True, slots=True)
+class Story:
+    """A transcript: the last calls whole, the earlier ones as lines and as data for the script.
+
+    ``earlier`` is what anybody can read. ``data`` has the same calls with their messages, of
+    which the script makes rows when somebody looks: [at, took, thread, rpc, request, outcome,
+    message, response], all of them texts.
+    """
+
+    earlier: list[str]
+    data: list[list[str]]
+    calls: list[CallView]
+    threads: bool
+    timeline: Timeline | None
+
+    @property
+    def any(self) -> bool:
+        return bool(self.earlier or self.calls)
+
+    @property
+    def first(self) -> int:
+        """The row of the first of ``calls``."""
+        return len(self.earlier)
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """A clause with the test that speaks for it; ``also`` are other tests that found the same."""
 
     clause: ClauseResult
     test: TestRecord | None
     also: list[str]
-    earlier: list[CallView]
-    calls: list[CallView]
-    threads: bool
+    story: Story
 
     @property
     def link(self) -> str:
@@ -63,20 +93,24 @@ class Trouble:
     message: str
     tests: list[str]
     record: TestRecord
-    calls: list[CallView]
+    story: Story
 
 
-def cards(clauses: Iterable[ClauseResult], tests: Iterable[TestRecord], verdict: str) -> list[Card]:
-    """A card for each clause with this verdict, in the order of the contract."""
+def cards(
+    clauses: Iterable[ClauseResult], tests: Iterable[TestRecord], verdict: str, rich: int = 0
+) -> list[Card]:
+    """A card for each clause with this verdict, in the order of the contract.
+
+    The first ``rich`` of them have rows for their last calls, all others lines.
+    """
     speaking: dict[str, list[TestRecord]] = {}
     for test in tests:
         for record in test["clauses"]:
             if record["verdict"] == verdict:
                 speaking.setdefault(record["clause"], []).append(test)
     return [
-        _card(clause, speaking.get(clause["id"], []))
-        for clause in clauses
-        if clause["verdict"] == verdict
+        _card(clause, speaking.get(clause["id"], []), CALLS if number < rich else 0)
+        for number, clause in enumerate(one for one in clauses if one["verdict"] == verdict)
     ]
 
 
@@ -92,23 +126,50 @@ def troubles(tests: Iterable[TestRecord]) -> list[Trouble]:
             message,
             [test["test"] for test in group],
             group[0],
-            [call_view(call) for call in group[0]["transcript"][-CALLS:]],
+            story(group[0]["transcript"], CALLS if number < RICH else 0),
         )
-        for (blame, message), group in groups.items()
+        for number, ((blame, message), group) in enumerate(groups.items())
     ]
 
 
-def _card(clause: ClauseResult, tests: list[TestRecord]) -> Card:
+def _card(clause: ClauseResult, tests: list[TestRecord], rows: int) -> Card:
     test = tests[0] if tests else None
-    calls = [call_view(call) for call in test["transcript"]] if test else []
     return Card(
         clause=clause,
         test=test,
         also=[other["test"] for other in tests[1:]],
-        earlier=calls[:-CALLS],
-        calls=calls[-CALLS:],
-        threads=any(call.thread for call in calls),
+        story=story(test["transcript"] if test else [], rows),
     )
+
+
+def story(transcript: list[CallRecord], rows: int = CALLS) -> Story:
+    """A transcript as the page shows it, the last ``rows`` calls as such."""
+    earlier, last = transcript[: len(transcript) - rows], transcript[-rows:] if rows else []
+    if len(transcript) <= rows:
+        earlier, last = [], transcript
+    return Story(
+        earlier=[visible(line) for line in in_lines(earlier, LINE)],
+        data=[_data(call) for call in earlier],
+        calls=[call_view(call) for call in last],
+        threads=any(call["thread"] for call in transcript),
+        timeline=timeline(transcript),
+    )
+
+
+def _data(call: CallRecord) -> list[str]:
+    return [
+        visible(text, EARLIER)
+        for text in (
+            f"{call['at']:.3f}",
+            took(call["seconds"]),
+            str(call["thread"]),
+            call["rpc"],
+            whole_line(call["request"]),
+            call["outcome"],
+            call["message"],
+            whole_line(call["response"]),
+        )
+    ]
 
 
 def call_view(call: CallRecord) -> CallView:
@@ -125,14 +186,3 @@ def call_view(call: CallRecord) -> CallView:
         response=pieces(call["response"], ANSWER),
         response_whole=whole(call["response"]),
     )
-
-
-def took(seconds: float) -> str:
-    """A duration as a person says it."""
-    if seconds < 1:
-        return f"{seconds * 1000:.1f} ms"
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

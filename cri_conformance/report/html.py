@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from importlib import resources
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def render(results: Results) -> str:
         lstrip_blocks=True,
     )
     environment.filters["block"] = lambda text: _Shown(visible(str(text), LONGEST_BLOCK))
+    environment.filters["lines"] = lambda lines: _Shown("\n".join(lines))
+    environment.filters["data"] = _data
     return environment.from_string(_ours("page.html.jinja")).render(
         view=view(results),
         style=Markup(style),
@@ -63,6 +66,14 @@ def _finalize(value: object) -> object:
     if isinstance(value, Markup | _Shown) or not isinstance(value, str):
         return value
     return visible(value, LONGEST)
+
+
+def _data(value: object) -> Markup:
+    """JSON that a script reads: nothing in it can end the element that it stands in."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
 
 
 def _ours(name: str) -> str:

@@ -11,12 +11,13 @@ from cri_conformance.api.descriptors import descriptor_set
 from cri_conformance.contract.verdict import Verdict
 from cri_conformance.report import reasons
 from cri_conformance.report.brief import whole
-from cri_conformance.report.cards import Card, Trouble, cards, took, troubles
+from cri_conformance.report.cards import RICH, Card, Trouble, cards, troubles
 from cri_conformance.report.exit import Ending, ending, judged
+from cri_conformance.report.latency import MARKS, LatencyRow, latency_row
 from cri_conformance.report.lifecycle import Table, tables
 from cri_conformance.report.schema import EARLIER, ClauseResult, Results
 from cri_conformance.report.terminal import said
-from cri_conformance.report.text import count
+from cri_conformance.report.text import count, took
 from cri_conformance.report.tree import calls
 
 
@@ -70,18 +71,24 @@ class View:
     kinds: list[str]
     levels: list[str]
     lifecycle: list[Table]
+    latencies: list[LatencyRow]
+    marks: tuple[str, ...]
     unexercised: dict[str, list[tuple[ClauseResult, str]]]
     environment: list[tuple[str, str]]
     status: str
     #: Clauses that have a card: their anchor is there and not in the tree.
     carded: frozenset[str]
 
+    def reason(self, clause: ClauseResult) -> str:
+        """Why a clause was not exercised, without the detail."""
+        return str(reasons.reason_of(clause["reason"]))
+
 
 def view(results: Results) -> View:
     """The page of these results."""
     clauses, tests = results["clauses"], results["tests"]
     broken, known, warned = (
-        cards(clauses, tests, verdict)
+        cards(clauses, tests, verdict, RICH)
         for verdict in (Verdict.BROKEN, Verdict.KNOWN, Verdict.WARNED)
     )
     idle = [clause for clause in clauses if clause["verdict"] == Verdict.NOT_EXERCISED]
@@ -100,6 +107,8 @@ def view(results: Results) -> View:
         kinds=sorted({clause["kind"] for clause in clauses}),
         levels=list(dict.fromkeys(clause["level"] for clause in clauses)),
         lifecycle=tables(results["lifecycle"], clauses),
+        latencies=[latency_row(one) for one in results["latencies"]],
+        marks=MARKS,
         unexercised={
             reason: [(clause, reasons.detail_of(clause["reason"])) for clause in group]
             for reason, group in reasons.grouped(idle).items()

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cri_conformance.api.rpcs import RPCS
 from cri_conformance.contract.clause import Clause, Element, Kind, Level, Minor, Needs
 from cri_conformance.contract.expectations import Expectation
 from cri_conformance.contract.register import Register, register
@@ -18,6 +19,7 @@ from cri_conformance.report import html, json_file, terminal
 from cri_conformance.report.collect import Collector
 from cri_conformance.report.environment import environment
 from cri_conformance.report.schema import Results
+from cri_conformance.wire.latency import Latencies
 
 SANDBOX = "4f1c" + "9a0b72d3" * 7 + "e511"
 CONTAINER = "b20e" + "77c1d04f" * 7 + "03aa"
@@ -155,9 +157,12 @@ def results(
     leftovers: tuple[str, ...] = (),
     about: dict[str, Any] | None = None,
     runtime: dict[str, Any] | None = None,
+    latencies: Latencies | None = None,
 ) -> Results:
     """The document of these records."""
     collector = Collector(clauses, bound or {}, known or {})
+    if latencies:
+        collector.add_latencies(latencies.plain())
     for one in records:
         collector.add(one)
     return collector.results(about or suite(), runtime or target(), environment(), leftovers)
@@ -369,13 +374,44 @@ def large() -> Results:
         else:
             records.append(record(test, found(name, "held")))
     records[0]["table"] = _table()
+    measured = Latencies()
+    for rpc, typical in (("Version", 3e-4), ("RunPodSandbox", 0.09), ("StopContainer", 0.02)):
+        for _ in range(400):
+            measured.add(rpc, typical * rng.lognormvariate(0, 0.5))
+    measured.add_other("StopContainer")
     return results(
-        register(), *records, bound=bound, known=expectations, leftovers=(f"sandbox {SANDBOX}",)
+        register(),
+        *records,
+        bound=bound,
+        known=expectations,
+        leftovers=(f"sandbox {SANDBOX}",),
+        latencies=measured,
     )
 
 
+def huge(calls: int = 20_000) -> Results:
+    """The whole contract judged and much of it broken, with so many calls in the transcripts."""
+    rng = random.Random(11)
+    ids = list(register().clauses)
+    bad = [i for i in ids if register()[i].level.binding][: calls // 120]
+    records = [record(f"t.py::test_{n}", found(name, "held")) for n, name in enumerate(ids)]
+    for number, name in enumerate(bad):
+        story = _story(rng, 120)
+        for n, one in enumerate(story):
+            one["thread"] = n % (1 + number % 5)
+        said = {"permitted": "the call succeeds", "actual": "NOT_FOUND: no such container"}
+        records.append(
+            broken(f"u.py::test_{number}", name, **said, transcript=story, log="x\n" * 99)
+        )
+    measured = Latencies()
+    for _ in range(calls):
+        measured.add(rng.choice(list(RPCS)), rng.lognormvariate(-6, 1.2))
+    measured.add_other("StopContainer")
+    return results(register(), *records, latencies=measured)
+
+
 if __name__ == "__main__":
-    made = large()
+    made = huge() if "--huge" in sys.argv else large()
     json_file.write(made, Path(sys.argv[1]) / "results.json")
     html.write(made, Path(sys.argv[1]) / "index.html")
     for text, _ in terminal.summary_lines(made, 0):

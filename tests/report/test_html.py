@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from cri_conformance.contract.expectations import Expectation
 from cri_conformance.report import html
+from cri_conformance.report.cards import CALLS
 
 from .fakes import (
     CONTAINER,
@@ -87,7 +89,7 @@ def test_every_clause_has_one_anchor_and_every_link_a_goal(big):
 
 def test_nothing_is_fetched_from_anywhere(big):
     text, page = big
-    assert page.tags["script"] == 1
+    assert page.tags["script"] == 1 + text.count('<script type="application/json">')
     assert page.tags["style"] == 1
     assert not page.tags.keys() & {"link", "img", "iframe", "object", "embed", "base"}
     assert "src" not in page.attributes
@@ -230,6 +232,21 @@ def test_the_banner_says_how_it_ended(made, headline):
 
 def test_an_empty_register_makes_a_page():
     Page(html.render(results(small_register())))
+
+
+def test_earlier_calls_are_lines_for_everybody_and_data_for_the_script():
+    text = "</script><script>alert(1)</script>&<!--"
+    calls = [call("Version", at=n, message=text, request={"n": [text]}) for n in range(30)]
+    page = html.render(results(TWO, broken("t", STOP, transcript=calls)))
+    assert Page(page).tags["script"] == 2
+    (data,) = re.findall('<script type="application/json">(.*?)</script>', page)
+    rows = json.loads(data)
+    assert len(rows) == 30 - CALLS
+    assert rows[0] == ["0.000", "4.2 ms", "0", "Version", json.dumps({"n": [text]}), "OK", text, ""]
+    (lines,) = re.findall('<pre class="lines">(.*?)</pre>', page, re.DOTALL)
+    assert len(lines.splitlines()) == 30 - CALLS
+    assert page.count('<tr data-row="') == CALLS
+    assert '<tr data-row="29"' in page
 
 
 def test_the_lifecycle_never_says_more_than_the_judge():
