@@ -226,7 +226,7 @@ class Session:
             raise pytest.UsageError(told) from None
         for path in self.settings.report.glob("fuzz-*.json"):
             path.unlink(missing_ok=True)
-        preparation = Preparation(self.settings, faults=self.matrix)
+        preparation = Preparation(self.settings, faults=self.matrix, pulls=self._runs_suite())
         try:
             self.facts = preparation.__enter__().facts
             self._leftovers = preparation.leftovers()
@@ -238,6 +238,12 @@ class Session:
             preparation.__exit__()
             raise
         self._preparation = preparation
+
+    def _runs_suite(self) -> bool:
+        """Whether tests of ours are run, not those of a vendor alone."""
+        here = self._config.invocation_params.dir
+        paths = ((here / arg.partition("::")[0]).resolve() for arg in self._config.args)
+        return any(path.is_relative_to(SUITE.parent) for path in paths)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -259,6 +265,8 @@ class Session:
                 f"cri: rootdir is {self._config.rootpath}: pytest takes a path that stands alone "
                 f"for a file of tests, and looks for pytest.ini there; write {better}"
             )
+        if facts.no_pulls:
+            lines.append(f"cri: {facts.no_pulls}")
         if self._leftovers:
             some = ", ".join(self._leftovers[:3]) + (" …" if len(self._leftovers) > 3 else "")
             lines.append(

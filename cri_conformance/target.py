@@ -23,7 +23,9 @@ from cri_conformance.build import image as image_builder
 from cri_conformance.build import load
 from cri_conformance.contract.clause import FIRST_MINOR, Minor
 from cri_conformance.contract.register import register
+from cri_conformance.pulling import Pulling, RegistryError, check
 from cri_conformance.registry import authority
+from cri_conformance.registry.oci import architecture_here
 from cri_conformance.settings import Settings
 from cri_conformance.wire import cgroups, endpoint
 from cri_conformance.wire.client import Client
@@ -66,6 +68,10 @@ class Facts:
     log_root: str
     #: The command that loads image archives; "" if none is known.
     loader: str
+    #: The runtime's, by OCI's name.
+    architecture: str
+    #: Why the runtime doesn't pull from our registry, and what to do; "" if it does.
+    no_pulls: str
     #: Whether containers have namespaces and cgroups of their own.
     isolates: bool
     #: Where the file system of the runtime's host is seen from here; "" if it can't be.
@@ -121,11 +127,13 @@ def connect(settings: Settings, facts: Facts, metadata: tuple[tuple[str, str], .
 class Preparation:
     """Everything that a run needs before its first test, and its removal afterwards."""
 
-    def __init__(self, settings: Settings, *, faults: bool = False) -> None:
+    def __init__(self, settings: Settings, *, faults: bool = False, pulls: bool = False) -> None:
+        """``pulls``: find out whether the runtime pulls from our registry."""
         self.settings = settings
         self.run = Run.new()
         self.facts: Facts
         self._faults = faults
+        self._pulls = pulls
         self._undo = contextlib.ExitStack()
 
     def __enter__(self) -> Preparation:
@@ -198,6 +206,7 @@ class Preparation:
         minor, source = self._minor(client, embedded=embedded)
         log_root = self._log_root(at)
         loader = settings.image_loader or load.default_loader(version.runtime_name, at.socket)
+        pulling = self._pulling(client)
         host_root = str(settings.host_root or "/" if at.local or settings.host_root else "")
         return Facts(
             endpoint=at.text,
@@ -221,6 +230,8 @@ class Preparation:
             run_owner=self.run.owner,
             log_root=log_root,
             loader=loader,
+            architecture=pulling.architecture,
+            no_pulls=pulling.why_not,
             isolates=not embedded,
             host_root=host_root,
             cgroup_parent="" if embedded else self._cgroup_parent(client, host_root),
@@ -241,6 +252,14 @@ class Preparation:
             return authority.prepare(folder) if folder else None
         except authority.TlsError as error:
             raise TargetError(f"--cri-registry-tls: {error}") from None
+
+    def _pulling(self, client: Client) -> Pulling:
+        if not self._pulls:
+            return Pulling(architecture_here())
+        try:
+            return check(client, self.settings, self.run)
+        except RegistryError as error:
+            raise TargetError(str(error)) from None
 
     def _start_reference(self, registry_ca: Path | None) -> str:
         from cri_conformance.reference import process

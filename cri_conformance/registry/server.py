@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 from cri_conformance.registry.oci import Blob, Image
@@ -146,6 +146,8 @@ class Registry:
         self.ended.set()
         self._server.shutdown()
         self._server.server_close()
+        # A client that keeps a connection would go on asking us, whoever has the port next.
+        self._server.hang_up()
         self._thread.join(PATIENCE)
 
     # -- what is served --------------------------------------------------------------
@@ -244,6 +246,24 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # Many pulls at once must not find a full queue.
     request_queue_size = 128
+
+    def __init__(self, *words: Any) -> None:
+        self._connections: set[socket.socket] = set()
+        super().__init__(*words)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End every connection."""
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is no news: runtimes cancel pulls."""

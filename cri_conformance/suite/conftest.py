@@ -13,8 +13,8 @@ import pytest
 from cri_conformance import records
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
+from cri_conformance.pulling import RegistryError, open_registry
 from cri_conformance.records import worker_number, worker_of
-from cri_conformance.registry import authority
 from cri_conformance.registry.server import Registry
 from cri_conformance.session import session_of
 from cri_conformance.settings import Settings
@@ -27,7 +27,7 @@ from cri_conformance.suite.images import Images
 from cri_conformance.suite.measured import Measured, measure
 from cri_conformance.suite.population import Population, settle
 from cri_conformance.suite.ports import Ports, in_container, in_this_process
-from cri_conformance.suite.pulls import Probe, Pulls, probe
+from cri_conformance.suite.pulls import Pulls
 from cri_conformance.suite.restart import Restarter
 from cri_conformance.target import Target
 from cri_conformance.wire.host import Host
@@ -107,50 +107,32 @@ def ports(cri_target: Target, shared_runtime: Runtime) -> Iterator[Ports]:
 @pytest.fixture(scope="session")
 def registry(cri_target: Target, pytestconfig: pytest.Config) -> Iterator[Registry]:
     """The suite's own registry of images; each process of a run has one."""
-    host, port = cri_target.settings.registry
-    folder = cri_target.settings.registry_tls
     try:
-        tls = authority.context(folder, host) if folder else None
-        made = Registry(host, port and port + worker_number(pytestconfig), tls)
-    except authority.TlsError as error:
-        raise SetupFailed(f"--cri-registry-tls: {error}") from None
-    except OSError as error:
-        raise SetupFailed(f"--cri-registry {host}:{port}: {error.strerror}") from None
+        made = open_registry(cri_target.settings, worker_number(pytestconfig))
+    except RegistryError as error:
+        raise SetupFailed(str(error)) from None
     yield made
     made.close()
 
 
 @pytest.fixture(scope="session")
-def _probe(shared_runtime: Runtime, registry: Registry) -> Probe:
-    """Whether the runtime comes to our registry, and for which machine it wants images."""
-    return probe(shared_runtime, registry)
-
-
-@pytest.fixture(scope="session")
-def images(
-    shared_runtime: Runtime, registry: Registry, cri_target: Target, _probe: Probe
-) -> Iterator[Images]:
+def images(shared_runtime: Runtime, registry: Registry, cri_target: Target) -> Iterator[Images]:
     """Images made for the purpose, in the runtime as soon as they are asked for."""
     facts = cri_target.facts
     made = Images(
-        shared_runtime, registry, facts.loader, _probe.architecture, isolates=facts.isolates
+        shared_runtime, registry, facts.loader, facts.architecture, isolates=facts.isolates
     )
     yield made
     made.close()
 
 
-@pytest.fixture(scope="session")
-def _pullable(_probe: Probe) -> str:
-    """The architecture of images for this runtime, which has come to our registry."""
-    if _probe.why_not:
-        raise NotExercised(Reason.SWITCHED_OFF, _probe.why_not)
-    return _probe.architecture
-
-
 @pytest.fixture
-def pulls(runtime: Runtime, registry: Registry, _pullable: str) -> Iterator[Pulls]:
+def pulls(runtime: Runtime, registry: Registry, cri_target: Target) -> Iterator[Pulls]:
     """Images of this test's own, pulled from our registry; removed after it."""
-    made = Pulls(runtime, registry, _pullable)
+    facts = cri_target.facts
+    if facts.no_pulls:
+        raise NotExercised(Reason.SWITCHED_OFF, facts.no_pulls)
+    made = Pulls(runtime, registry, facts.architecture)
     yield made
     made.close()
 

@@ -28,14 +28,6 @@ class Served:
     by_digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What a first pull showed; ``why_not`` is "" if the runtime came to our registry."""
-
-    architecture: str
-    why_not: str
-
-
 @dataclass
 class Pulls:
     """What one test pulls. Everything is removed by ``close``."""
@@ -120,35 +112,6 @@ class Pulls:
             outcome = self.runtime.call("ImageStatus", image=spec(reference))
             if not isinstance(outcome, Ok) or outcome.response.HasField("image"):
                 self.remove(reference)
-
-
-#: Machines for which a runtime may want images, by OCI's names.
-_ARCHITECTURES = ("amd64", "arm64", "386", "arm", "loong64", "ppc64le", "riscv64", "s390x")
-
-
-def probe(runtime: Runtime, registry: Registry) -> Probe:
-    """Let the runtime choose from an image for each machine: it may be on another than we are."""
-    here = oci.architecture_here()
-    pulls = Pulls(runtime, registry, here)
-    repository = pulls.repository("probe")
-    several = {
-        name: pulls.image(architecture=name) for name in dict.fromkeys((here, *_ARCHITECTURES))
-    }
-    for image in several.values():
-        pulls.serve(image, repository, tag="")
-    registry.put(repository, oci.index(several.values()), [], pulls.tag)
-    outcome = pulls.pull(registry.reference(repository, pulls.tag))
-    pulls.close()
-    seen = registry.seen(repository)
-    if not isinstance(outcome, Ok) and not seen:
-        return Probe(
-            here,
-            f"the runtime does not come to the registry at {registry.address} ({outcome}); "
-            "see --cri-registry and --cri-image-loader",
-        )
-    asked = {one.reference for one in seen}
-    wanted = [name for name, image in several.items() if image.config.digest in asked]
-    return Probe(wanted[0] if len(wanted) == 1 else here, "")
 
 
 def fails(judge: Judge, clause_id: str, outcome: Outcome) -> None:

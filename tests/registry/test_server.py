@@ -135,6 +135,20 @@ def test_troubles(registry: Registry) -> None:
     assert [get(registry, path)[0] for _ in range(2)] == [500, 200]
 
 
+def test_a_kept_connection_ends_with_the_registry() -> None:
+    with running() as made:
+        connection = http.client.HTTPConnection(made.address, timeout=5)
+        for _ in range(2):
+            connection.request("GET", "/v2/")
+            assert connection.getresponse().read() == b"{}"
+    port = int(made.address.rpartition(":")[2])
+    with running(port=port) as other:
+        other.push("team/app", "1", IMAGE)
+        assert connection.sock.recv(1) == b""
+        assert get(other, "/v2/team/app/manifests/1")[0] == 200
+    connection.close()
+
+
 def test_a_client_that_begins_with_tls_is_told_that_this_is_http(registry: Registry) -> None:
     host, _, port = registry.address.partition(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:

@@ -219,8 +219,8 @@ FAULTS: list[Fault] = [
     ),
     fault(
         "AuthConfig.username.bearer",
-        # The test's fifth pull, with the probe of whether the registry is reached.
-        ignore_request(_PULL, "auth.password", when=when.from_time(5)),
+        # The test's fourth pull.
+        ignore_request(_PULL, "auth.password", when=when.from_time(4)),
     ),
     fault(
         "AuthConfig.username.wrong-refused",
