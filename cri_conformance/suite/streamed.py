@@ -47,6 +47,10 @@ def _metrics(item: Any) -> Any:
     return sorted({metric.name for metric in item.metrics}), of_containers
 
 
+#: How often a stream is taken while things come and go between two lists.
+LOOKS = 8
+
+
 @dataclass(frozen=True, slots=True)
 class Twin:
     """A streamed list. ``listed`` and ``parts`` are the fields with the items.
@@ -106,6 +110,24 @@ class Twin:
             actual=outcome or "it is still open",
         )
         return stream
+
+    def looks(
+        self, runtime: Runtime, judge: Judge, within: float, wanted: Any = None
+    ) -> tuple[dict[str, Any], Stream, dict[str, Any]]:
+        """A list, a stream, and a list again.
+
+        What comes after the first and is gone before the last shows in the stream alone: where
+        there is such a thing they are taken again, as others may be at work on this runtime.
+        """
+        for _ in range(LOOKS):
+            before = self.list_all(runtime, judge, wanted)
+            stream = self.stream(runtime, judge, within, wanted)
+            after = self.list_all(runtime, judge, wanted)
+            if all(
+                self.key(item) in before or self.key(item) in after for item in self.items(stream)
+            ):
+                break
+        return before, stream, after
 
     def whole(self, judge: Judge, stream: Stream) -> None:
         """Judge what holds of the parts of any stream."""

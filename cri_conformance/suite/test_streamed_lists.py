@@ -97,9 +97,7 @@ def test_a_stream_brings_what_its_twin_lists(
     patience: Callable[[float], float],
 ) -> None:
     _settled(there, request)
-    before = there.list_all(runtime, judge)
-    stream = there.stream(runtime, judge, patience(WITHIN))
-    after = there.list_all(runtime, judge)
+    before, stream, after = there.looks(runtime, judge, patience(WITHIN))
     there.whole(judge, stream)
     came = {there.key(item): item for item in there.items(stream)}
     there.compare(judge, there.clause("same-as-list"), came, [before, after])
@@ -172,9 +170,7 @@ def test_a_filter_selects_what_it_selects_in_the_list(
         image = types.ImageSpec(image=runtime.workshop.image)
         wanted.append(types.ImageFilter(image=image))
     for one in wanted:
-        before = there.list_all(runtime, judge, one)
-        stream = there.stream(runtime, judge, patience(WITHIN), one)
-        after = there.list_all(runtime, judge, one)
+        before, stream, after = there.looks(runtime, judge, patience(WITHIN), one)
         there.whole(judge, stream)
         came = [there.key(item) for item in there.items(stream)]
         there.compare(judge, there.filter_clause, came, [before, after])
