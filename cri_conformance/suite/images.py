@@ -22,7 +22,7 @@ from cri_conformance.expect import NotExercised
 from cri_conformance.registry import archive, oci
 from cri_conformance.registry.server import Registry
 from cri_conformance.suite.programs import Program, program, shell
-from cri_conformance.wire.outcome import Ok, SetupFailed
+from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed
 from cri_conformance.wire.runtime import Runtime, poll
 
 #: Seconds that a pull from next door may take.
@@ -117,10 +117,17 @@ class Images:
         layers = [runs.layer, *_own_layers(oci.OCI)]
         return oci.image(layers, settings, architecture=runs.architecture)
 
-    def made(self, name: str, *, words: oci.Words = oci.OCI, **settings: Any) -> oci.Image:
+    def made(
+        self,
+        name: str,
+        *,
+        words: oci.Words = oci.OCI,
+        more: Sequence[oci.File] = (),
+        **settings: Any,
+    ) -> oci.Image:
         """The image ``odd`` with some settings changed, and with an id that only it has.
 
-        Raises NotExercised where no image with a shell can be built.
+        ``more`` files go on top of it. Raises NotExercised where none with a shell can be built.
         """
         root = shell()
         own: dict[str, Any] = {
@@ -132,6 +139,8 @@ class Images:
             "Labels": {**self._labels, "name": name},
         }
         layers = [root.layer, *_own_layers(words)]
+        if more:
+            layers.append(oci.layer(more, words))
         return oci.image(layers, own | settings, architecture=root.architecture, words=words)
 
     def bring(self, name: str, image: oci.Image) -> str:
@@ -172,6 +181,11 @@ class Images:
         except SetupFailed as error:
             raise NotExercised(Reason.SWITCHED_OFF, f"{self._why}; {error}") from None
         return reference
+
+    def move(self, name: str, image: oci.Image) -> Outcome:
+        """Let the tag of a brought image lead to another one, and pull it again."""
+        reference = self.registry.push(f"cri-conformance/{name}", self._tag, image)
+        return self._runtime.call("PullImage", image=spec(reference), deadline=PULLED_WITHIN)
 
     def has(self, reference: str) -> bool:
         """Whether the runtime knows an image."""

@@ -8,6 +8,10 @@ environment by which the host shows them.
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
+from functools import partial
+
 import pytest
 
 from cri_conformance.api import types
@@ -15,7 +19,8 @@ from cri_conformance.expect import Judge, clause
 from cri_conformance.target import Target
 from cri_conformance.wire.host import Host
 from cri_conformance.wire.outcome import SetupFailed
-from cri_conformance.wire.runtime import Runtime, Sandbox, poll
+from cri_conformance.wire.runtime import Container, Runtime, Sandbox, poll
+from cri_conformance.wire.together import together
 
 _MARK = "CRI_CONFORMANCE_LEFT"
 _DEAF = "trap '' HUP INT QUIT TERM USR1 USR2"
@@ -128,3 +133,45 @@ def test_the_end_of_a_sandbox_ends_every_process(
     crowd = Crowd(host, runtime, sandbox, _HARD, isolates=cri_target.facts.isolates)
     runtime.get(rpc, pod_sandbox_id=sandbox.id, deadline=30)
     _judge_gone(judge, f"RuntimeService.{rpc}.processes-gone", crowd, crowd.all())
+
+
+# -- commands --------------------------------------------------------------------------------
+
+#: How many commands are run, and seconds until what is left of them must be gone.
+_COMMANDS, _REAPED_WITHIN = 16, 5.0
+
+
+@clause("RuntimeService.ExecSync.helpers-reaped")
+def test_commands_leave_no_zombies_on_the_host(
+    runtime: Runtime, idle: Container, host: Host, judge: Judge
+) -> None:
+    before = set(_zombies(host))
+
+    def most() -> int:
+        """The most new zombies of one parent: others come and go, and are of several."""
+        new = [parent for pid, parent in _zombies(host).items() if pid not in before]
+        return max(Counter(new).values(), default=0)
+
+    run = partial(runtime.call, "ExecSync", container_id=idle.id)
+    slow = partial(run, cmd=["sleep", "3600"], timeout=1)
+    together(*[partial(run, cmd=["true"], timeout=10)] * (_COMMANDS // 2), *[slow] * _COMMANDS)
+    with contextlib.suppress(SetupFailed):
+        poll(most, lambda left: left < _COMMANDS // 2, _REAPED_WITHIN, "zombies to be reaped")
+    left = most()
+    judge.that(
+        "RuntimeService.ExecSync.helpers-reaped",
+        left < _COMMANDS // 2,
+        permitted="no zombies that stay",
+        actual=f"{left} new zombies of one parent",
+        about=[idle.id],
+    )
+
+
+def _zombies(host: Host) -> dict[int, str]:
+    """Process id → parent's, of all zombies there are."""
+    seen = {pid: host.status(pid) for pid in host.pids()}
+    return {
+        pid: status.get("PPid", "")
+        for pid, status in seen.items()
+        if status.get("State", "").startswith("Z")
+    }

@@ -296,6 +296,27 @@ def test_memory_is_what_is_held(measured: Measured, judge: Judge, patience: Pati
         )
 
 
+@clause("MemoryUsage.working_set_bytes.without-inactive")
+def test_written_files_are_no_working_set(
+    isolation: None, measured: Measured, judge: Judge, patience: Patience
+) -> None:
+    def apart(stats: Any) -> bool:
+        memory = stats.memory
+        return bool(memory.usage_bytes.value >= memory.working_set_bytes.value + WRITTEN // 2)
+
+    memory = eventually(measured, "worker", apart, patience(_FOLLOWS_WITHIN)).memory
+    if not (memory.HasField("usage_bytes") and memory.HasField("working_set_bytes")):
+        judge.skip(Reason.NOT_ADVERTISED, "usage and working set are not both given")
+    working, usage = memory.working_set_bytes.value, memory.usage_bytes.value
+    judge.that(
+        "MemoryUsage.working_set_bytes.without-inactive",
+        usage >= working + WRITTEN // 2,
+        permitted=f"a working set well below the usage: {WRITTEN} bytes are written to a file",
+        actual=f"{working} of {usage} bytes",
+        about=[measured.containers["worker"].id],
+    )
+
+
 @clause("MemoryUsage.working_set_bytes.within-usage", "MemoryUsage.rss_bytes.within-usage")
 def test_parts_of_memory_are_not_more_than_all(
     measured: Measured, judge: Judge, patience: Patience

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 from cri_conformance.api import types
@@ -11,7 +13,14 @@ from cri_conformance.faults import conditions as when
 from cri_conformance.faults.conditions import When
 from cri_conformance.faults.fault import Call, Operator, Proceed, fault
 from cri_conformance.faults.memory import Memory, subject
-from cri_conformance.faults.operators import edit, operator
+from cri_conformance.faults.operators import (
+    answer_error,
+    copy_field,
+    edit,
+    ignore_request,
+    operator,
+)
+from cri_conformance.faults.operators.core import copy_of
 
 #: As grpcio has it when the other side is suddenly gone.
 _DEAD = StatusError("UNAVAILABLE", "Socket closed")
@@ -179,6 +188,69 @@ def _name_is_no_number() -> Operator:
     )
 
 
+def _took_tag_for_name(response: Any, call: Call, memory: Memory) -> None:
+    """The name by which it was pulled is kept whole, beside its digests."""
+    digests = response.image.repo_digests
+    whole: dict[str, str] = memory.kept("whole", dict)
+    digests[:] = [whole.get(one, one) for one in digests]
+
+
+def _tag_is_part_of_the_name() -> Operator:
+    """containerd/containerd#13969: what was pulled by tag and digest is known by both at once."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        response = proceed(call.request)
+        if call.rpc == "PullImage":
+            tagged, _, digest = call.request.image.image.partition("@")
+            name, colon, tag = tagged.rpartition(":")
+            if digest and colon and "/" not in tag:
+                memory.kept("whole", dict)[f"{name}@{digest}"] = f"{tagged}@{digest}"
+            return response
+        response = copy_of(response)
+        _took_tag_for_name(response, call, memory)
+        return response
+
+    return operator(
+        "tag-is-part-of-the-name",
+        ("PullImage", "ImageStatus"),
+        "the tag stays before the digest",
+        step,
+    )
+
+
+def _pulled_again(call: Call, memory: Memory) -> bool:
+    return memory.times("PullImage", call.request.config.image.image) > 1
+
+
+_moved = When("pulled-again", _pulled_again)
+_linked = When(
+    "linked-users",
+    lambda call, memory: "/linked-users:" in call.request.config.image.image,
+)
+
+
+# -- helpers -------------------------------------------------------------------------------
+
+
+#: Has a child for each line that it reads, and waits for none of them.
+_CARELESS = "import os, sys\nfor _ in sys.stdin:\n    if not os.fork(): os._exit(0)"
+
+
+def _helper() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", _CARELESS], stdin=subprocess.PIPE, bufsize=0)
+
+
+def _leaves_zombies() -> Operator:
+    """cri-o/cri-o#5260: nobody waits for what helps to run commands."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        helper = memory.kept("helper", _helper)
+        helper.stdin.write(b"\n")
+        return proceed(call.request)
+
+    return operator("leaves-zombies", "ExecSync", "each command leaves a zombie", step)
+
+
 _HALF_DONE = "despite-half-done"
 _SURVIVES = "RuntimeService.Status.survives-incomplete"
 
@@ -200,4 +272,28 @@ FAULTS = [
         edit("uid-of-everybody", "ImageStatus", "every image has user 0", _uid_of_everybody),
     ),
     fault("Image.username.of-name", _name_is_no_number()),
+    fault("Image.repo_digests.tag-and-digest", _tag_is_part_of_the_name()),
+    # containerd/containerd#3401.
+    fault(
+        "ContainerConfig.image.moved-tag",
+        answer_error("CreateContainer", _moved, message="content digest not found"),
+    ),
+    # containerd/containerd#12683.
+    fault(
+        "ContainerConfig.image.linked-users",
+        answer_error("CreateContainer", _linked, message="path escapes from parent"),
+    ),
+    fault("RuntimeService.ExecSync.helpers-reaped", _leaves_zombies()),
+    # containerd/cri commit 5d29598a6.
+    fault(
+        "MemoryUsage.working_set_bytes.without-inactive",
+        copy_field("ContainerStats", "stats.memory.usage_bytes", "stats.memory.working_set_bytes"),
+        isolated=True,
+    ),
+    # cri-o/cri-o#9816.
+    fault(
+        "LinuxContainerResources.unified.in-force",
+        ignore_request("UpdateContainerResources", "linux.unified"),
+        isolated=True,
+    ),
 ]
