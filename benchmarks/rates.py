@@ -51,7 +51,7 @@ def prepared(name: str, image: str = "", loader: str = "") -> Iterator[Target]:
         image_loader=loader,
         host_root=None,
         runtime_log=None,
-        expectations=None,
+        expectations="",
         report=Path(DEFAULT_REPORT),
         registry=(LOOPBACK, 0),
         restart_command="",

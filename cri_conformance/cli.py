@@ -104,8 +104,14 @@ def _parser() -> _Parser:
     text = "what is generated from proto/, and what upstream's file has that ours has not"
     contract = commands.add_parser("contract", help=text, description=text)
     parts = contract.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    build = command("build", _contract_build, "generate descriptor set and type stubs", parts)
+    build = command("build", _contract_build, "generate descriptor set, type stubs, ages", parts)
     build.add_argument("--check", action="store_true", help="write nothing; 1 if out of date")
+    build.add_argument(
+        "--reworded",
+        metavar="PATTERN",
+        default="",
+        help="these clauses oblige to what they did before: they keep their age",
+    )
     diff = command(
         "diff", _contract_diff, "compare an api.proto with ours; 1 if they differ", parts
     )
@@ -195,12 +201,13 @@ def _bound() -> dict[str, list[str]]:
 
 def _contract_build(arguments: argparse.Namespace) -> int:
     from cri_conformance.contract import build
+    from cri_conformance.contract.grammar import GrammarError
 
     if not build.PROTO_ROOT.is_dir():
         raise UserError(f"no {build.PROTO_ROOT}: this command wants a checkout of the project")
     try:
-        made = build.generate()
-    except build.BuildError as error:
+        made = build.generate(reworded=arguments.reworded)
+    except (build.BuildError, GrammarError) as error:
         raise UserError(str(error)) from None
     stale = [path for path, data in made.items() if not path.is_file() or path.read_bytes() != data]
     for path in stale:

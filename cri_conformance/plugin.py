@@ -48,7 +48,18 @@ _OPTIONS = (
     ),
     ("--cri-host-root", "PATH", "where the runtime's file system is seen from here"),
     ("--cri-runtime-log", "PATH", "the runtime's log; excerpts go into the report"),
-    ("--cri-expectations", "FILE", "violations that are known: they run and show as known"),
+    (
+        "--cri-expectations",
+        "NAME|FILE",
+        "violations that are known: a file, or one that ships with the suite, as in 'containerd'",
+    ),
+    ("--cri-profiles", "NAMES", "what the runtime supports, as in image,stats (default: it shows)"),
+    (
+        "--cri-clauses-as-of",
+        "VERSION",
+        "judge by the clauses that this version of the suite had",
+    ),
+    ("--cri-baseline", "FILE", "an earlier results.json: the report says what is new against it"),
     ("--cri-report", "DIR", "where the report goes (default: reports/latest)"),
     (
         "--cri-fuzz",

@@ -27,14 +27,15 @@ import pytest
 
 import cri_conformance
 from cri_conformance import records, settings
-from cri_conformance.contract import expectations
+from cri_conformance.contract import ages, expectations
 from cri_conformance.contract.clause import Minor
+from cri_conformance.contract.profiles import NAMES, profile_of
 from cri_conformance.contract.register import register
 from cri_conformance.expect.explore import Depth
 from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import SuiteMistake
 from cri_conformance.report import exit as exit_codes
-from cri_conformance.report import json_file, terminal
+from cri_conformance.report import json_file, load, terminal
 from cri_conformance.report.collect import Collector
 from cri_conformance.report.environment import environment
 from cri_conformance.report.schema import EARLIER
@@ -71,7 +72,9 @@ def make(config: pytest.Config) -> Session:
     try:
         return Session(config)
     except expectations.ExpectationsError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(f"--cri-expectations: {error}") from None
+    except load.ResultsError as error:
+        raise pytest.UsageError(f"--cri-baseline: {error}") from None
 
 
 def _end_in_good_order_on_sigterm() -> None:
@@ -112,11 +115,12 @@ class Session:
         self.facts: Facts
         self.rules: Rules
         self._config = config
-        self._known = (
-            expectations.load(self.settings.expectations, register())
-            if self.settings.expectations
-            else {}
-        )
+        named = self.settings.expectations
+        self._expectations = expectations.find(named, register()) if named else None
+        baseline = self.settings.baseline
+        self._baseline = load.load(baseline) if baseline and self.leads else None
+        #: The expectations that are about this runtime in its version.
+        self._known = expectations.NONE
         self._bound: dict[str, list[str]] = defaultdict(list)
         self._preparation: Preparation | None = None
         self._collector: Collector | None = None
@@ -208,11 +212,12 @@ class Session:
             worker_input: dict[str, Any] = self._config.workerinput  # type: ignore[attr-defined]
             self.facts = Facts(**worker_input[_FACTS])
             self.settings = replace(self.settings, seed=worker_input[_SEED])
+            self._known = self._expected()
         self.rules = Rules(
             register=register(),
             minor=Minor.parse(self.facts.minor),
             strict=self.settings.strict,
-            known={name: known.reason for name, known in self._known.items()},
+            known={name: known.reason for name, known in self._known.entries.items()},
             selected=self._selected(),
         )
 
@@ -229,6 +234,7 @@ class Session:
         preparation = Preparation(self.settings, faults=self.matrix, pulls=self._runs_suite())
         try:
             self.facts = preparation.__enter__().facts
+            self._known = self._expected()
             self._leftovers = preparation.leftovers()
         except (TargetError, RuntimeGone) as error:
             preparation.__exit__()
@@ -244,6 +250,15 @@ class Session:
         here = self._config.invocation_params.dir
         paths = ((here / arg.partition("::")[0]).resolve() for arg in self._config.args)
         return any(path.is_relative_to(SUITE.parent) for path in paths)
+
+    def _expected(self) -> expectations.Applied:
+        """What is expected of this runtime. Raises pytest.UsageError."""
+        if self._expectations is None:
+            return expectations.NONE
+        try:
+            return self._expectations.at(self.facts.runtime_name, self.facts.runtime_version)
+        except expectations.ExpectationsError as error:
+            raise pytest.UsageError(f"--cri-expectations: {error}") from None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -273,6 +288,17 @@ class Session:
                 f"cri: earlier runs left {len(self._leftovers)} objects behind ({some}); remove "
                 f"them with: cri-conformance sweep --cri-endpoint {facts.endpoint}"
             )
+        if self._known.source:
+            about = self._known
+            lines.append(
+                f"cri: {len(about.entries)} known violations expected by {about.source}"
+                + (f", {about.elsewhere} more are about other versions" * bool(about.elsewhere))
+            )
+        if chosen.profiles:
+            named = ", ".join(name for name in NAMES if name in chosen.profiles)
+            lines.append(f"cri: only the profiles that are claimed: {named}")
+        if chosen.as_of:
+            lines.append(f"cri: judged by the clauses as of cri-conformance {chosen.as_of}")
         return lines
 
     # -- collection ------------------------------------------------------------------
@@ -336,16 +362,24 @@ class Session:
             items[:] = kept
 
     def _selected(self) -> frozenset[str] | None:
-        """Clauses that --cri-clause and --cri-level leave in; None for all."""
+        """Clauses that the options leave in; None for all."""
         chosen = self.settings
-        if not chosen.clause and not chosen.levels:
+        if not (chosen.clause or chosen.levels or chosen.profiles or chosen.as_of):
             return None
         clauses = register().matching(chosen.clause or "*")
-        found = frozenset(c.id for c in clauses if not chosen.levels or c.level in chosen.levels)
+        found = frozenset(
+            c.id
+            for c in clauses
+            if (not chosen.levels or c.level in chosen.levels)
+            and (not chosen.profiles or profile_of(c.element) in chosen.profiles)
+            and not ages.younger(c, chosen.as_of)
+        )
         if not found:
             raise pytest.UsageError(
                 f"no clause matches --cri-clause {chosen.clause!r}"
                 + (" at these levels" if chosen.levels else "")
+                + (" in the profiles that are claimed" if chosen.profiles else "")
+                + (f" as of {chosen.as_of}" if chosen.as_of else "")
                 + "; see: cri-conformance clauses"
             )
         return found
@@ -406,7 +440,10 @@ class Session:
 
     def _collecting(self) -> Collector:
         if self._collector is None:
-            self._collector = Collector(register(), self._bound, self._known)
+            source = str(self.settings.baseline or "")
+            self._collector = Collector(
+                register(), self._bound, self._known, self._baseline, source
+            )
         return self._collector
 
     # -- end -------------------------------------------------------------------------
@@ -501,6 +538,8 @@ class Session:
             "seconds": round(time.time() - self._started, 3),
             "complete": complete,
             "stopped": self._stopped,
+            "as_of": chosen.as_of,
+            "profiles": [name for name in NAMES if name in chosen.profiles],
         }
 
     def _about_target(self) -> dict[str, Any]:

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from cri_conformance import __version__
+from cri_conformance.contract import expectations, profiles
 from cri_conformance.contract.clause import FIRST_MINOR, Level, Minor
 from cri_conformance.contract.register import register
+from cri_conformance.contract.versions import Version
 from cri_conformance.plugin import setting
 from cri_conformance.wire import endpoint
 
@@ -52,7 +55,8 @@ class Settings:
     image_loader: str = ""
     host_root: Path | None = None
     runtime_log: Path | None = None
-    expectations: Path | None = None
+    #: A path, or the name of a file that ships with the suite; "" for none.
+    expectations: str = ""
     report: Path = Path(DEFAULT_REPORT)
     restart_command: str = ""
     #: (host, port) on which the suite's own registry listens; port 0 is any.
@@ -64,6 +68,11 @@ class Settings:
     #: The modes of a campaign by name; () for all.
     fuzz_modes: tuple[str, ...] = ()
     fuzz_dir: Path = Path(DEFAULT_FUZZ_DIR)
+    #: What the runtime claims to support, with the core; empty for all that it shows.
+    profiles: frozenset[str] = frozenset()
+    #: The version of the suite by whose clauses is judged; "" for this one.
+    as_of: str = ""
+    baseline: Path | None = None
 
     @property
     def nightly(self) -> bool:
@@ -91,6 +100,8 @@ class Settings:
             found.append(f"--cri-version={self.version}")
         if self.timeout != DEFAULT_TIMEOUT:
             found.append(f"--cri-timeout={self.timeout:g}")
+        if self.as_of:
+            found.append(f"--cri-clauses-as-of={self.as_of}")
         if self.strict:
             found.append("--cri-strict")
         if self.nightly:
@@ -110,7 +121,7 @@ def read(config: pytest.Config) -> Settings:
     depth = text("--cri-depth") or DEPTHS[0]
     if depth not in DEPTHS:
         raise pytest.UsageError(f"--cri-depth is {' or '.join(DEPTHS)}, not {depth!r}")
-    for option in ("--cri-host-root", "--cri-runtime-log", "--cri-expectations"):
+    for option in ("--cri-host-root", "--cri-runtime-log", "--cri-baseline"):
         if (given := path(option)) and not given.exists():
             raise pytest.UsageError(f"{option}: there is no {given}")
     name, image_name = text("--cri-endpoint"), text("--cri-image-endpoint")
@@ -141,7 +152,10 @@ def read(config: pytest.Config) -> Settings:
         image_loader=text("--cri-image-loader"),
         host_root=path("--cri-host-root"),
         runtime_log=path("--cri-runtime-log"),
-        expectations=path("--cri-expectations"),
+        expectations=_expectations(text("--cri-expectations")),
+        profiles=_profiles(text("--cri-profiles")),
+        as_of=_as_of(text("--cri-clauses-as-of")),
+        baseline=path("--cri-baseline"),
         report=path("--cri-report") or Path(DEFAULT_REPORT).absolute(),
         restart_command=text("--cri-restart-command"),
         registry=_registry(text("--cri-registry")),
@@ -209,6 +223,39 @@ def _levels(text: str) -> frozenset[Level]:
     except ValueError:
         known = ", ".join(Level)
         raise pytest.UsageError(f"--cri-level takes any of {known}, not {text!r}") from None
+
+
+def _expectations(text: str) -> str:
+    """The path made absolute, as workers may run elsewhere; a name as it stands."""
+    if not expectations.is_path(text):
+        return text
+    path = Path(text).absolute()
+    if not path.exists():
+        raise pytest.UsageError(f"--cri-expectations: there is no {path}")
+    return str(path)
+
+
+def _profiles(text: str) -> frozenset[str]:
+    try:
+        return profiles.claimed(text)
+    except profiles.ProfilesError as error:
+        raise pytest.UsageError(f"--cri-profiles: {error}") from None
+
+
+def _as_of(text: str) -> str:
+    if not text:
+        return ""
+    try:
+        version = Version.parse(text)
+    except ValueError as error:
+        raise pytest.UsageError(f"--cri-clauses-as-of: {error}") from None
+    oldest = min(Version.parse(c.came) for c in register().clauses.values() if c.came)
+    if not oldest <= version <= Version.parse(__version__):
+        raise pytest.UsageError(
+            f"--cri-clauses-as-of: the clauses are known from {oldest} to {__version__}, "
+            f"not as of {text!r}"
+        )
+    return text
 
 
 def _minor(text: str) -> Minor | None:

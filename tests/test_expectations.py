@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from cri_conformance.contract.clause import Level
-from cri_conformance.contract.expectations import Expectation, ExpectationsError, load
+from cri_conformance.contract.expectations import (
+    Expectation,
+    ExpectationsError,
+    find,
+    load,
+    shipped,
+)
 from cri_conformance.contract.register import register
 
 STOP = "RuntimeService.StopPodSandbox.idempotent"
@@ -28,14 +35,87 @@ def test_entries_by_clause(tmp_path: Path) -> None:
         f'[[known]]\nclause = "{STOP}"\nreason = " slow "\nlink = "https://example.org/1"\n'
         f'[[known]]\nclause = "{REMOVE}"\nreason = "odd"\n',
     )
-    assert load(path, register()) == {
-        STOP: Expectation(STOP, "slow", "https://example.org/1"),
-        REMOVE: Expectation(REMOVE, "odd"),
-    }
+    loaded = load(path, register())
+    assert loaded.entries == (
+        Expectation(STOP, "slow", "https://example.org/1"),
+        Expectation(REMOVE, "odd"),
+    )
+    assert loaded.at("any", "1.0").entries == {e.clause: e for e in loaded.entries}
 
 
 def test_an_empty_file_expects_nothing(tmp_path: Path) -> None:
-    assert load(_write(tmp_path, "# nothing is known\n"), register()) == {}
+    loaded = load(_write(tmp_path, "# nothing is known\n"), register())
+    assert loaded.at("any", "1.0").entries == {}
+
+
+def _entry(clause: str = STOP, **more: str) -> str:
+    keys = "".join(f"{key} = {value}\n" for key, value in more.items())
+    return f'[[known]]\nclause = "{clause}"\nreason = "x"\n{keys}'
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ("1.5.9", None),
+        ("1.6.0-rc.1", "old"),
+        ("1.6.20~ds1", "old"),
+        ("v1.7.99", "old"),
+        ("2.0.0-beta.1", None),
+        ("2.0.5", None),
+        ("2.1.9+unknown", "new"),
+        ("3", None),
+        ("dirty", None),
+    ],
+)
+def test_entries_hold_for_their_versions(tmp_path: Path, version: str, reason: str | None) -> None:
+    path = _write(
+        tmp_path,
+        _entry(since='"1.6"', until='"2.0"').replace('"x"', '"old"')
+        + _entry(since='"2.1"').replace('"x"', '"new"')
+        + _entry(REMOVE),
+    )
+    found = load(path, register()).at("any", version)
+    assert REMOVE in found.entries
+    assert found.elsewhere == 2 - bool(reason)
+    assert (found.entries[STOP].reason if STOP in found.entries else None) == reason
+    assert bool(found.notes) is (version in ("dirty", "3"))
+
+
+def test_a_file_may_name_its_runtime(tmp_path: Path) -> None:
+    loaded = load(_write(tmp_path, 'runtime = "containerd"\n' + _entry()), register())
+    assert loaded.at("containerd", "1.0").entries
+    with pytest.raises(ExpectationsError, match=r"about containerd.*'cri-o'"):
+        loaded.at("cri-o", "1.0")
+
+
+def test_what_is_past_its_review(tmp_path: Path) -> None:
+    path = _write(tmp_path, _entry(review="2027-01-31") + _entry(REMOVE))
+    applied = load(path, register()).at("any", "1.0")
+    assert applied.overdue(date(2027, 1, 30)) == []
+    assert [e.clause for e in applied.overdue(date(2027, 1, 31))] == [STOP]
+
+
+def test_by_name_come_those_that_ship_with_the_suite(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "containerd" in shipped()
+    assert find("containerd", register()).runtime == "containerd"
+    _write(tmp_path, _entry())
+    assert len(find("known.toml", register()).entries) == 1
+    assert len(find("./known.toml", register()).entries) == 1
+    with pytest.raises(ExpectationsError, match=r"no expectations named 'cri-o'.*containerd"):
+        find("cri-o", register())
+    (tmp_path / "mine").touch()
+    with pytest.raises(ExpectationsError, match=r"write \./mine"):
+        find("mine", register())
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_those_that_ship_can_be_read(name: str) -> None:
+    found = find(name, register())
+    assert found.runtime
+    assert found.entries
+    for version in ("1.6.20~ds1", "1.7.24~ds1", "2.1.9+unknown"):
+        assert found.at(found.runtime, version).entries
 
 
 @pytest.mark.parametrize(
@@ -51,6 +131,16 @@ def test_an_empty_file_expects_nothing(tmp_path: Path) -> None:
         (f'[[known]]\nclause = "{STOP}"\n', "no reason"),
         (f'[[known]]\nclause = "{STOP}"\nreason = " "\n', "no reason"),
         (f'[[known]]\nclause = "{STOP}"\nreason = 3\n', "reason is a text in quotes"),
+        ("runtime = 3\n", "runtime is a text"),
+        (_entry(since="1.6"), "since is a text in quotes"),
+        (_entry(since='"new"'), "not a version such as 1.7.24: 'new'"),
+        (_entry(since='"2.0"', until='"1.9"'), "no version lies from 2.0 to before 1.9"),
+        (_entry(review='"2027-01-31"'), "review is a day without quotes"),
+        (_entry(review="2027-01-31T07:00:00"), "review is a day without quotes"),
+        (_entry(flaky='"often"'), 'as in "1 in 70"'),
+        (_entry(flaky='"3 in 3"'), 'as in "1 in 70"'),
+        (_entry(until='"2.0"') + _entry(since='"1.7"'), "stands twice for the same versions"),
+        (_entry(since='"2.0"') + _entry(), "stands twice for the same versions"),
         (f'[[known]]\nclause = "{STOP}"\nreason = "x"\nurl = "y"\n', "unknown key 'url'"),
         ('[[known]]\nclause = "No.Such.Thing"\nreason = "x"\n', "no clause 'No.Such.Thing'"),
         (f'[[known]]\nclause = "{STOP}x"\nreason = "x"\n', f"did you mean {STOP}?"),

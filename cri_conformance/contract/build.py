@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is generated from proto/: the descriptor set and the type stubs.
+"""What is generated from proto/: the descriptor set, the type stubs and the ages of clauses.
 
 Needs the ``dev`` extra (grpcio-tools, mypy-protobuf); nothing at run time does.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from google.protobuf import descriptor_pb2
 from google.protobuf.compiler import plugin_pb2
+
+from cri_conformance.contract import ages, register
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 PROTO_ROOT = PACKAGE_ROOT.parent / "proto"
@@ -29,12 +31,23 @@ class BuildError(Exception):
     """The contract does not compile, or a tool for it is missing."""
 
 
-def generate(proto_root: Path = PROTO_ROOT) -> dict[Path, bytes]:
-    """Every generated file and what it must hold. Raises BuildError."""
+def generate(proto_root: Path = PROTO_ROOT, reworded: str = "") -> dict[Path, bytes]:
+    """Every generated file and what it must hold.
+
+    Clauses that match ``reworded`` say what they said before, in other words. Raises BuildError.
+    """
     compiled = compile_set(proto_root, "services.proto")
+    made = register.read(compiled)
+    try:
+        before = ages.read(ages.LOCK.read_text(encoding="utf-8")) if ages.LOCK.is_file() else {}
+    except ages.AgesError as error:
+        raise BuildError(str(error)) from None
+    same = frozenset(clause.id for clause in made.matching(reworded)) if reworded else frozenset()
+    lock = ages.written(made.clauses.values(), before, reworded=same)
     return {
         DESCRIPTOR_SET: compiled.SerializeToString(deterministic=True),
         STUBS: _stubs(compiled).encode(),
+        ages.LOCK: lock.encode(),
     }
 
 

@@ -82,7 +82,8 @@ class Clause:
     """One promise of the contract that can be broken.
 
     ``id`` is the element's name and the clause's own: what tests and faults bind to.
-    ``since`` is the minor from which this wording holds; ``source`` is ``file:line`` in proto/.
+    ``since`` is the minor from which this wording holds; ``source`` is ``file:line`` in proto/;
+    ``came`` is the version of this suite in which it came or was sharpened last, if known.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Clause:
     evidence: str
     text: str
     source: str
+    came: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,25 +4,46 @@
 A known clause is judged like any other: broken it shows as known, held it shows as
 stale, so that an entry goes when its bug does. The file is TOML::
 
+    runtime = "containerd"                  # optional: what Version calls the runtime
+
     [[known]]
     clause = "RuntimeService.StopPodSandbox.idempotent"
-    reason = "the second stop answers NOT_FOUND until 1.7"
-    link = "https://…"   # optional
+    reason = "the second stop answers NOT_FOUND"
+    evidence = "permitted …; got …"         # optional, as all that follows
+    link = "https://…"
+    since = "1.6"                           # first version that does it
+    until = "1.7"                           # first version that no longer does
+    review = 2027-01-31                     # warns from this day on
+    flaky = "1 in 70"                       # breaks only now and then: never stale
+
+docs/gate.md is for those who write one.
 """
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from cri_conformance.contract.clause import Level
 from cri_conformance.contract.register import Register
+from cri_conformance.contract.versions import Version
 
 _TABLE = "known"
-_KEYS = ("clause", "reason", "link")
+_RUNTIME = "runtime"
+_TEXTS = ("clause", "reason", "evidence", "link", "since", "until", "flaky")
+_KEYS = (*_TEXTS, "review")
+_RATE = re.compile(r"([1-9]\d{0,8}) in ([1-9]\d{0,8})")
+_SUFFIX = ".toml"
+#: The folder, within the package, of those that ship with it.
+_SHIPPED = "expectations"
 
 
 class ExpectationsError(Exception):
@@ -36,39 +57,142 @@ class Expectation:
     clause: str
     reason: str
     link: str = ""
+    evidence: str = ""
+    #: The first version with the violation, and the first without it.
+    since: Version | None = None
+    until: Version | None = None
+    review: datetime.date | None = None
+    #: As in "1 in 70": it breaks now and then, so often as measured. "" for always.
+    flaky: str = ""
+
+    def covers(self, version: Version | None) -> bool:
+        """Whether it is about this version; of one that can't be read nothing is known."""
+        if self.since is None and self.until is None:
+            return True
+        if version is None:
+            return False
+        return (self.since is None or self.since <= version) and (
+            self.until is None or version < self.until
+        )
 
 
-def load(path: Path, register: Register) -> dict[str, Expectation]:
-    """The expectations of a file, by clause id. Raises ExpectationsError."""
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The entries of a file that are about one runtime of one version."""
+
+    source: str = ""
+    entries: Mapping[str, Expectation] = field(default_factory=dict)
+    #: How many entries are about other versions.
+    elsewhere: int = 0
+    notes: tuple[str, ...] = ()
+
+    def overdue(self, today: datetime.date) -> list[Expectation]:
+        """Entries whose review date has passed."""
+        return [e for e in self.entries.values() if e.review and e.review <= today]
+
+
+#: Nothing is expected.
+NONE = Applied()
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """A file of expectations."""
+
+    source: str
+    runtime: str
+    entries: tuple[Expectation, ...]
+
+    def at(self, runtime: str, version: str) -> Applied:
+        """What is expected of a runtime. Raises ExpectationsError if it is another's file."""
+        if self.runtime and self.runtime != runtime:
+            raise ExpectationsError(
+                f"{self.source} is about {self.runtime}, and this runtime calls itself {runtime!r}"
+            )
+        notes: tuple[str, ...] = ()
+        parsed: Version | None = None
+        try:
+            parsed = Version.parse(version)
+        except ValueError:
+            if any(e.since or e.until for e in self.entries):
+                notes = (
+                    f"entries with since or until don't count: {version!r} can't be read "
+                    "as a version",
+                )
+        entries = {e.clause: e for e in self.entries if e.covers(parsed)}
+        return Applied(self.source, entries, len(self.entries) - len(entries), notes)
+
+
+def shipped() -> list[str]:
+    """Names of the files that ship with the package."""
+    folder = resources.files("cri_conformance").joinpath(_SHIPPED)
+    names = (entry.name for entry in folder.iterdir())
+    return sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
+
+
+def is_path(given: str) -> bool:
+    """Whether it is a path; else it is the name of a file that ships with the package."""
+    return "/" in given or given.endswith(_SUFFIX)
+
+
+def find(given: str, register: Register) -> Expectations:
+    """The file of a path, or of a name. Raises ExpectationsError."""
+    if is_path(given):
+        return load(Path(given), register)
+    if given not in shipped():
+        if Path(given).is_file():
+            raise ExpectationsError(f"{given!r} is taken for a name; for the file write ./{given}")
+        raise ExpectationsError(
+            f"no expectations named {given!r} ship with the suite, only {', '.join(shipped())}; "
+            f"a file of yours is given by its path, as in ./{given}{_SUFFIX}"
+        )
+    text = resources.files("cri_conformance").joinpath(_SHIPPED, f"{given}{_SUFFIX}")
+    return parse(text.read_text(encoding="utf-8"), f"{given} (of the suite)", register)
+
+
+def load(path: Path, register: Register) -> Expectations:
+    """The expectations of a file. Raises ExpectationsError."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ExpectationsError(f"can't read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ExpectationsError(f"{path} is not valid TOML: {error}") from None
-    if strange := sorted(data.keys() - {_TABLE}):
-        raise ExpectationsError(f"{path}: unknown key {strange[0]!r}; only [[{_TABLE}]] is read")
+    return parse(text, str(path), register)
+
+
+def parse(text: str, source: str, register: Register) -> Expectations:
+    """Read the text of a file. Raises ExpectationsError."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ExpectationsError(f"{source} is not valid TOML: {error}") from None
+    if strange := sorted(data.keys() - {_TABLE, _RUNTIME}):
+        raise ExpectationsError(
+            f"{source}: unknown key {strange[0]!r}; only {_RUNTIME} and [[{_TABLE}]] are read"
+        )
+    runtime = data.get(_RUNTIME, "")
+    if not isinstance(runtime, str):
+        raise ExpectationsError(f"{source}: {_RUNTIME} is a text in quotes, not {runtime!r}")
     entries = data.get(_TABLE, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ExpectationsError(f"{path}: write each entry as [[{_TABLE}]], in double brackets")
-    found: dict[str, Expectation] = {}
+        raise ExpectationsError(f"{source}: write each entry as [[{_TABLE}]], in double brackets")
+    found: list[Expectation] = []
     for number, entry in enumerate(entries, start=1):
         try:
-            made = _expectation(entry, register)
-            if made.clause in found:
-                raise ValueError(f"{made.clause} stands twice; keep one of them")
+            found.append(_expectation(entry, register))
+            _apart([e for e in found if e.clause == found[-1].clause])
         except ValueError as error:
-            raise ExpectationsError(f"{path}, entry {number}: {error}") from None
-        found[made.clause] = made
-    return found
+            raise ExpectationsError(f"{source}, entry {number}: {error}") from None
+    return Expectations(source, runtime, tuple(found))
 
 
 def _expectation(entry: dict[str, Any], register: Register) -> Expectation:
     if strange := sorted(entry.keys() - set(_KEYS)):
         raise ValueError(f"unknown key {strange[0]!r}; there are {', '.join(_KEYS)}")
-    for key, value in entry.items():
-        if not isinstance(value, str):
-            raise ValueError(f"{key} is a text in quotes, not {value!r}")
+    for key in _TEXTS:
+        if not isinstance(entry.get(key, ""), str):
+            raise ValueError(f"{key} is a text in quotes, not {entry[key]!r}")
     clause = entry.get("clause", "")
     if not clause:
         raise ValueError("no clause; give the id that the report shows")
@@ -80,4 +204,48 @@ def _expectation(entry: dict[str, Any], register: Register) -> Expectation:
         raise ValueError(f"{clause} is a MAY, which is never judged; remove the entry")
     if not entry.get("reason", "").strip():
         raise ValueError(f"{clause} has no reason; say why it is known, as in an issue's title")
-    return Expectation(clause, entry["reason"].strip(), entry.get("link", ""))
+    since, until = (
+        Version.bound(entry[key]) if entry.get(key) else None for key in ("since", "until")
+    )
+    if since and until and not since < until:
+        raise ValueError(
+            f"{clause}: no version lies from {since} to before {until}; until is the first "
+            "version without the violation"
+        )
+    return Expectation(
+        clause=clause,
+        reason=entry["reason"].strip(),
+        link=entry.get("link", ""),
+        evidence=entry.get("evidence", "").strip(),
+        since=since,
+        until=until,
+        review=_day(entry.get("review")),
+        flaky=_rate(entry.get("flaky", "")),
+    )
+
+
+def _day(value: object) -> datetime.date | None:
+    # A TOML date and time is a date too, in Python; here it would only confuse.
+    if value is None or (
+        isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
+    ):
+        return value
+    raise ValueError(f"review is a day without quotes, as in 2027-01-31, not {value!r}")
+
+
+def _rate(text: str) -> str:
+    match = _RATE.fullmatch(text)
+    if text and not (match and int(match[1]) < int(match[2])):
+        raise ValueError(f'flaky is the rate that was measured, as in "1 in 70", not {text!r}')
+    return text
+
+
+def _apart(same: list[Expectation]) -> None:
+    """Raises ValueError if two entries of one clause are about the same version."""
+    lowest = Version((), (-2, 0))
+    for one, next_ in pairwise(sorted(same, key=lambda e: e.since or lowest)):
+        if one.until is None or next_.since is None or next_.since < one.until:
+            raise ValueError(
+                f"{one.clause} stands twice for the same versions; keep one of them, or part "
+                "them by since and until"
+            )

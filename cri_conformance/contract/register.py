@@ -14,6 +14,7 @@ from functools import cache
 from google.protobuf import descriptor_pb2
 
 from cri_conformance.api.descriptors import descriptor_set
+from cri_conformance.contract import ages
 from cri_conformance.contract.clause import FIRST_MINOR, Clause, Element, Minor
 from cri_conformance.contract.grammar import GrammarError, parse
 
@@ -52,13 +53,17 @@ class Register:
 @cache
 def register() -> Register:
     """The register of the descriptor set that ships with the package."""
-    return read(descriptor_set())
+    locked = ages.read(ages.LOCK.read_text(encoding="utf-8")) if ages.LOCK.is_file() else {}
+    return read(descriptor_set(), {name: version for name, (version, _) in locked.items()})
 
 
-def read(files: descriptor_pb2.FileDescriptorSet) -> Register:
+def read(
+    files: descriptor_pb2.FileDescriptorSet, came: Mapping[str, str] | None = None
+) -> Register:
     """Read the clauses of any descriptor set that carries its source info.
 
-    Raises GrammarError, naming file and element, if a comment can't be read.
+    ``came`` says of clauses in which version of the suite they came. Raises GrammarError,
+    naming file and element, if a comment can't be read.
     """
     elements: dict[str, Element] = {}
     clauses: dict[str, Clause] = {}
@@ -68,7 +73,7 @@ def read(files: descriptor_pb2.FileDescriptorSet) -> Register:
             # What says nothing of its age came with what it is a part of.
             whole = elements.get(name.rpartition(".")[0])
             oldest = whole.since if whole else FIRST_MINOR
-            element = _element(name, kind, locations.get(path), file.name, oldest)
+            element = _element(name, kind, locations.get(path), file.name, oldest, came or {})
             elements[name] = element
             clauses.update((clause.id, clause) for clause in element.clauses)
     return Register(elements, clauses)
@@ -80,6 +85,7 @@ def _element(
     location: descriptor_pb2.SourceCodeInfo.Location | None,
     file: str,
     oldest: Minor,
+    came: Mapping[str, str],
 ) -> Element:
     comment = location.leading_comments if location else ""
     line = location.span[0] + 1 if location else 0
@@ -101,6 +107,7 @@ def _element(
             evidence=clause.evidence,
             text=clause.text,
             source=f"proto/{file}:{top + clause.line}",
+            came=came.get(f"{name}.{clause.name}", ""),
         )
         for clause in parsed.clauses
     )

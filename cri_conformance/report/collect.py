@@ -7,21 +7,28 @@ show, as with several workers it is another one in each run.
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 from cri_conformance.api.descriptors import descriptor_set
+from cri_conformance.contract.ages import younger
 from cri_conformance.contract.clause import Clause
-from cri_conformance.contract.expectations import Expectation
+from cri_conformance.contract.expectations import NONE, Applied, Expectation
+from cri_conformance.contract.profiles import profile_of
 from cri_conformance.contract.register import Register
 from cri_conformance.contract.verdict import ClauseRecord, Reason, Verdict, untested, worst
+from cri_conformance.report.baseline import against
+from cri_conformance.report.profiles import AS_OF, evaluate
 from cri_conformance.report.schema import (
     SCHEMA_VERSION,
     Campaign,
     ClauseResult,
     Environment,
+    Expected,
     LifecycleRow,
+    Overdue,
     Results,
     Suite,
     Summary,
@@ -33,7 +40,7 @@ from cri_conformance.report.tree import call_of, homes, message_of
 from cri_conformance.wire.latency import merged
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """What one test found of a clause."""
 
     test: str
@@ -47,12 +54,19 @@ class Collector:
         self,
         register: Register,
         bound: Mapping[str, list[str]],
-        expectations: Mapping[str, Expectation],
+        expectations: Mapping[str, Expectation] | Applied,
+        baseline: Results | None = None,
+        baseline_source: str = "",
     ) -> None:
         """``bound`` (clause id → node ids) is read at the end, so it may still be filled."""
         self._register = register
         self._bound = bound
-        self._expectations = expectations
+        if not isinstance(expectations, Applied):
+            expectations = Applied("given", expectations) if expectations else NONE
+        self._applied = expectations
+        self._expectations = expectations.entries
+        self._baseline = baseline
+        self._baseline_source = baseline_source
         self._tests: list[TestRecord] = []
         self._latencies: list[Mapping[str, Any]] = []
 
@@ -75,10 +89,10 @@ class Collector:
         """The whole document. ``leftovers`` names objects of ours that are still there,
         ``campaigns`` are those of the processes of this run."""
         tests = sorted(self._tests, key=lambda record: record["test"])
-        found: dict[str, list[_Found]] = defaultdict(list)
+        found: dict[str, list[Found]] = defaultdict(list)
         for test in tests:
             for record in test["clauses"]:
-                found[record["clause"]].append(_Found(test["test"], record))
+                found[record["clause"]].append(Found(test["test"], record))
         about = cast("Suite", dict(suite))
         where = homes(descriptor_set())
         clauses = [
@@ -88,12 +102,16 @@ class Collector:
         stale = [
             clause["id"]
             for clause in clauses
-            if clause["id"] in self._expectations and _stale(clause, found[clause["id"]])
+            if clause["id"] in self._expectations
+            # What breaks now and then may hold now.
+            and not clause["flaky"]
+            and held_throughout(clause, found[clause["id"]])
         ]
+        about_target = cast("Target", dict(target))
         return Results(
             schema_version=SCHEMA_VERSION,
             suite=about,
-            target=cast("Target", dict(target)),
+            target=about_target,
             environment=cast("Environment", dict(environment)),
             summary=_summary(clauses, stale),
             clauses=clauses,
@@ -103,16 +121,22 @@ class Collector:
             lifecycle=_lifecycle(tests),
             campaigns=[cast("Campaign", dict(campaign)) for campaign in campaigns],
             latencies=merged(self._latencies),
+            expectations=_expected(self._applied),
+            profiles=evaluate(clauses, about, about_target),
+            baseline=against(clauses, self._baseline, self._baseline_source),
         )
 
     def _clause(
-        self, clause: Clause, found: list[_Found], suite: Suite, where: dict[str, str]
+        self, clause: Clause, found: list[Found], suite: Suite, where: dict[str, str]
     ) -> ClauseResult:
         verdict = worst(Verdict(one.record["verdict"]) for one in found)
         # The same test speaks for the clause in every run: the first by its name.
         spoken = next((one.record for one in found if one.record["verdict"] == verdict), None)
         bound = self._bound.get(clause.id, [])
         reason = spoken["reason"] if spoken else _unspoken(clause, bool(bound), suite)
+        profile = profile_of(clause.element)
+        if verdict is Verdict.NOT_EXERCISED and bound:
+            reason = _left_out(clause, profile, suite) or reason
         expected = self._expectations.get(clause.id)
         return ClauseResult(
             id=clause.id,
@@ -132,6 +156,9 @@ class Collector:
             actual=spoken["actual"] if spoken else "",
             tests=sorted({*bound, *(one.test for one in found)}),
             link=expected.link if expected and verdict is Verdict.KNOWN else "",
+            profile=profile,
+            came=clause.came,
+            flaky=expected.flaky if expected else "",
         )
 
 
@@ -146,7 +173,29 @@ def _unspoken(clause: Clause, bound: bool, suite: Suite) -> str:
     return f"{Reason.SWITCHED_OFF}: not selected"
 
 
-def _stale(clause: ClauseResult, found: list[_Found]) -> bool:
+def _left_out(clause: Clause, profile: str, suite: Suite) -> str:
+    """Why a clause was left out that options leave out; "" if none does."""
+    if younger(clause, suite["as_of"]):
+        return f"{AS_OF}{suite['as_of']}, and this came with {clause.came}"
+    if suite["profiles"] and profile not in suite["profiles"]:
+        return f"{Reason.SWITCHED_OFF}: the profile {profile} is not claimed"
+    return ""
+
+
+def _expected(applied: Applied) -> Expected:
+    return Expected(
+        source=applied.source,
+        entries=len(applied.entries),
+        elsewhere=applied.elsewhere,
+        overdue=[
+            Overdue(clause=one.clause, review=str(one.review))
+            for one in applied.overdue(datetime.date.today())
+        ],
+        notes=list(applied.notes),
+    )
+
+
+def held_throughout(clause: ClauseResult, found: Iterable[Found]) -> bool:
     """Whether a clause that should have broken held, wherever it is tested.
 
     The entry must not be called stale because the one test that breaks the clause was

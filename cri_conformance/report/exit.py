@@ -3,12 +3,12 @@
 
 =  ===========  ==================================================================
 0  HELD         everything that was judged held, but for what is known
-1  BROKEN       a clause is broken, or an expectation is stale
+1  BROKEN       a clause is broken, an expectation is stale, or what is claimed is missing
 2  INTERRUPTED  pytest's own, as are 3 (internal error) and 4 (usage)
 5  NOTHING      nothing was judged
 6  NO_VERDICT   the environment or the runtime failed where nothing was judged
 7  MISTAKE      the suite is wrong, which says nothing of the runtime
-8  INCOMPLETE   less was judged than a verdict on the whole needs
+8  INCOMPLETE   less was judged than the profiles need
 =  ===========  ==================================================================
 """
 
@@ -18,38 +18,11 @@ from enum import IntEnum
 
 import pytest
 
-from cri_conformance.contract.clause import Level, Minor, Needs
-from cri_conformance.contract.verdict import Reason, Verdict
+from cri_conformance.report.profiles import JUDGED
 from cri_conformance.report.schema import ClauseResult, Finding, Results
-
-#: The calls without which nothing is a runtime: never skipped, and the measure of a full run.
-CORE = frozenset(
-    f"RuntimeService.{name}"
-    for name in (
-        "Version",
-        "Status",
-        "RunPodSandbox",
-        "StopPodSandbox",
-        "RemovePodSandbox",
-        "PodSandboxStatus",
-        "ListPodSandbox",
-        "CreateContainer",
-        "StartContainer",
-        "StopContainer",
-        "RemoveContainer",
-        "ContainerStatus",
-        "ListContainers",
-        "ExecSync",
-    )
-)
-
-#: What a full run must have judged of the core's clauses that need nothing special.
-MINIMUM = 0.8
 
 #: What the session says in ``suite.stopped`` when a person stopped the run.
 INTERRUPTED = "interrupted"
-
-_JUDGED = (Verdict.HELD, Verdict.BROKEN, Verdict.KNOWN, Verdict.WARNED, Verdict.RECORDED)
 
 
 class Ending(IntEnum):
@@ -90,7 +63,9 @@ def ending(results: Results) -> Ending:
     """How the run ended, by its results alone."""
     if results["suite"]["stopped"] == INTERRUPTED:
         return Ending.INTERRUPTED
-    if results["summary"]["broken"] or results["stale"] or failures(results):
+    missing = any(profile["missing"] for profile in results["profiles"])
+    bad = results["summary"]["broken"] or results["stale"] or missing or failures(results)
+    if bad:
         return Ending.BROKEN
     blamed = {test["blame"] for test in results["tests"]}
     if "suite" in blamed:
@@ -100,9 +75,9 @@ def ending(results: Results) -> Ending:
         return Ending.NO_VERDICT
     if not judged(results["clauses"]):
         return Ending.NOTHING
-    exercised, of = core(results)
+    short = any(profile["short"] for profile in results["profiles"])
     # A clause without a verdict that nobody is to blame for: its test skipped itself.
-    if not complete or results["summary"]["error"] or exercised < MINIMUM * of:
+    if not complete or results["summary"]["error"] or short:
         return Ending.INCOMPLETE
     return Ending.HELD
 
@@ -119,27 +94,4 @@ def failures(results: Results) -> list[Finding]:
 
 def judged(clauses: list[ClauseResult]) -> list[ClauseResult]:
     """The clauses that were exercised."""
-    return [clause for clause in clauses if clause["verdict"] in _JUDGED]
-
-
-def core(results: Results) -> tuple[int, int]:
-    """(judged, all) of the core's binding clauses that have a test and need nothing.
-
-    (0, 0) for a run that was narrowed on purpose. A wording younger than the runtime's
-    contract is not asked of it, nor of the reference runtime what it does not have.
-    """
-    if results["suite"]["selection"]:
-        return 0, 0
-    minor = Minor.parse(results["target"]["minor"])
-    isolates = results["target"]["isolates"]
-    asked = [
-        clause
-        for clause in results["clauses"]
-        if clause["call"] in CORE
-        and Level(clause["level"]).binding
-        and clause["needs"] == Needs.NOTHING
-        and clause["tests"]
-        and Minor.parse(clause["since"]) <= minor
-        and (isolates or not clause["reason"].startswith(Reason.NOT_ADVERTISED))
-    ]
-    return len(judged(asked)), len(asked)
+    return [clause for clause in clauses if clause["verdict"] in JUDGED]

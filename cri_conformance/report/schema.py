@@ -33,6 +33,8 @@ class Suite(TypedDict):
     seconds: float
     complete: bool  # False when it stopped early
     stopped: str  # why it stopped early: "interrupted", or what the runtime did
+    as_of: str  # --cri-clauses-as-of: the version of the suite by whose clauses it is judged
+    profiles: list[str]  # what the runtime claims to support; [] for all that it shows
 
 
 class Target(TypedDict):
@@ -108,6 +110,9 @@ class ClauseResult(TypedDict):
     actual: str  # what came instead; of a recorded one, what the runtime does
     tests: list[str]  # node ids of the tests bound to it
     link: str  # of a known one, where it is tracked
+    profile: str  # the profile that it belongs to
+    came: str  # version of this suite in which it came, or was sharpened last
+    flaky: str  # as in "1 in 70", if it is expected to break now and then
 
 
 class LifecycleRow(TypedDict):
@@ -182,6 +187,53 @@ class Campaign(TypedDict):
     findings: list[Finding]
 
 
+class Overdue(TypedDict):
+    """An expectation that should have been looked at again."""
+
+    clause: str
+    review: str  # as in "2027-01-31"
+
+
+class Expected(TypedDict):
+    """The expectations file that was named."""
+
+    source: str  # path or name; "" for none
+    entries: int  # how many are about this runtime in this version
+    elsewhere: int  # how many are about other versions
+    overdue: list[Overdue]
+    notes: list[str]  # what a reader must know
+
+
+class ProfileResult(TypedDict):
+    """What can be said of a profile; the numbers are of clauses."""
+
+    name: str
+    text: str
+    core: bool  # every runtime claims it
+    claimed: bool  # by --cri-profiles, or because it is of the core
+    verdict: str  # see report.profiles.State
+    judged: int  # of those asked for
+    asked: int  # that bind, have a test, need nothing special and are there to be judged
+    minimum: int  # how many of those must be judged
+    short: bool  # whether fewer were
+    broken: int
+    known: int  # with those that are listed as flaky, whether they broke this time or not
+    missing: list[str]  # what is claimed or advertised and not there
+
+
+class Baseline(TypedDict):
+    """What is otherwise than in the results that --cri-baseline names."""
+
+    source: str  # the file; "" for none
+    runtime_name: str
+    runtime_version: str
+    version: str  # of the suite
+    started: str
+    new: list[str]  # clauses broken now, and not then
+    gone: list[str]  # clauses that were not kept then, and hold now
+    unjudged: list[str]  # clauses that were judged then, and not now
+
+
 class Results(TypedDict):
     """All of results.json."""
 
@@ -197,3 +249,6 @@ class Results(TypedDict):
     lifecycle: list[LifecycleRow]
     campaigns: list[Campaign]  # [] of a run without --cri-fuzz
     latencies: list[Latency]  # of every RPC that was called
+    expectations: Expected
+    profiles: list[ProfileResult]
+    baseline: Baseline

@@ -10,8 +10,15 @@ from collections.abc import Iterable
 from cri_conformance.contract.clause import Clause
 from cri_conformance.contract.verdict import Reason, Verdict
 from cri_conformance.report import reasons
-from cri_conformance.report.exit import MINIMUM, Ending, core, ending, failures
-from cri_conformance.report.schema import EARLIER, ClauseResult, Results, TestRecord
+from cri_conformance.report.exit import Ending, ending, failures
+from cri_conformance.report.profiles import State, too_short
+from cri_conformance.report.schema import (
+    EARLIER,
+    ClauseResult,
+    ProfileResult,
+    Results,
+    TestRecord,
+)
 from cri_conformance.report.text import count, one_line, visible
 
 #: Columns that prose is wrapped at. Calls and commands stay on lines of their own.
@@ -60,9 +67,12 @@ def summary_lines(results: Results, verbose: int) -> list[Line]:
         verdict: [clause for clause in results["clauses"] if clause["verdict"] == verdict]
         for verdict in Verdict
     }
-    lines = _broken(of[Verdict.BROKEN], results["tests"], most)
+    lines = _broken(of[Verdict.BROKEN], results, most)
     if verbose >= 0:
-        known = [(f"known    {c['id']}: {_because(c)}", _YELLOW) for c in of[Verdict.KNOWN]]
+        known = [
+            (f"{'flaky   ' if c['flaky'] else 'known   '} {c['id']}: {_because(c)}", _YELLOW)
+            for c in of[Verdict.KNOWN]
+        ]
         warned = [
             (f"warned   {c['id']} ({c['level']}): {_came(c)}", _YELLOW) for c in of[Verdict.WARNED]
         ]
@@ -71,6 +81,12 @@ def summary_lines(results: Results, verbose: int) -> list[Line]:
         (f"STALE    {clause} held: remove its entry from the expectations file", _RED)
         for clause in results["stale"]
     ]
+    lines += [
+        (f"MISSING  {profile['name']}: {what}", _RED)
+        for profile in results["profiles"]
+        for what in profile["missing"]
+    ]
+    lines += _review(results)
     lines += _some(_no_verdict(results["tests"]), most, "without a verdict")
     if verbose > 0:
         lines += [
@@ -81,6 +97,8 @@ def summary_lines(results: Results, verbose: int) -> list[Line]:
         )
     lines += _campaigns(results)
     lines += _left(results["leftovers"])
+    if verbose >= 0:
+        lines += _baseline(results) + _profiles(results, verbose)
     return [*lines, *_end(results)]
 
 
@@ -94,16 +112,85 @@ _YELLOW = {"yellow": True}
 _GREEN = {"green": True, "bold": True}
 
 
-def _broken(clauses: list[ClauseResult], tests: Iterable[TestRecord], most: int) -> list[Line]:
+def _review(results: Results) -> list[Line]:
+    """Expectations that should be looked at again, and what else is to be known of them."""
+    expected = results["expectations"]
+    lines: list[Line] = [
+        (
+            f"review   {one['clause']}: its entry in {one_line(expected['source'], 100)} was to be "
+            f"looked at again by {one['review']}",
+            _YELLOW,
+        )
+        for one in expected["overdue"]
+    ]
+    return lines + [(f"expectations: {one_line(note)}", _YELLOW) for note in expected["notes"]]
+
+
+def _profiles(results: Results, verbose: int) -> list[Line]:
+    """One line for each profile that is not conformant; with -v for all."""
+    lines: list[Line] = []
+    good = []
+    for one in results["profiles"]:
+        if one["verdict"] == State.CONFORMANT and verbose <= 0:
+            good.append(one["name"])
+        if one["verdict"] in (State.BROKEN, State.PARTIAL) or verbose > 0:
+            lines.append((f"profile  {profile_words(one)}", _TONE.get(one["verdict"], {})))
+    if results["suite"]["selection"] and verbose <= 0:
+        # Of a part no profile can be said to be kept; what broke stands above.
+        return []
+    if good:
+        lines.append((f"profiles conformant: {', '.join(good)}", {"green": True}))
+    return lines
+
+
+def profile_words(profile: ProfileResult) -> str:
+    """A profile in one line."""
+    words = [f"{profile['judged']} of {profile['asked']} judged"]
+    if profile["verdict"] == State.PARTIAL or profile["short"]:
+        words.append(f"{profile['minimum']} needed")
+    words += [f"{profile[key]} {key}" for key in ("broken", "known") if profile[key]]
+    words += ["something claimed is missing"] if profile["missing"] else []
+    return f"{profile['name']}: {profile['verdict']} ({', '.join(words)})"
+
+
+_TONE: dict[str, dict[str, bool]] = {
+    State.BROKEN: {"red": True},
+    State.PARTIAL: {"yellow": True},
+    State.CONFORMANT: {"green": True},
+}
+
+
+def _baseline(results: Results) -> list[Line]:
+    base = results["baseline"]
+    if not base["source"]:
+        return []
+    told = [
+        f"{len(base['new'])} newly broken",
+        f"{len(base['gone'])} no longer broken",
+        f"{len(base['unjudged'])} no longer judged",
+    ]
+    who = f"{base['runtime_name']} {base['runtime_version']}"
+    return [
+        (
+            f"against the baseline ({one_line(who, 80)}): {', '.join(told)}",
+            _RED if base["new"] else {},
+        )
+    ]
+
+
+def _broken(clauses: list[ClauseResult], results: Results, most: int) -> list[Line]:
+    new = set(results["baseline"]["new"])
     replays = {
         record["clause"]: test["replay"]
-        for test in reversed(list(tests))
+        for test in reversed(results["tests"])
         for record in test["clauses"]
         if record["verdict"] == Verdict.BROKEN
     }
     lines: list[Line] = []
     for clause in clauses[: most or None]:
-        lines.append((f"BROKEN   {clause['id']} ({clause['level']}): {_came(clause)}", _RED))
+        mark = "NEW, " if clause["id"] in new else ""
+        told = f"BROKEN   {clause['id']} ({mark}{clause['level']}): {_came(clause)}"
+        lines.append((told, _RED))
         if replay := replays.get(clause["id"]):
             lines.append((f"         {visible(replay)}", {}))
     return lines + _rest(len(clauses), most, "broken")
@@ -187,12 +274,11 @@ def said(results: Results) -> Line:
     """The run in one line."""
     end = ending(results)
     stopped = one_line(results["suite"]["stopped"], 200)
-    exercised, of = core(results)
     broken = results["summary"]["broken"]
     if not results["suite"]["complete"]:
         short = f"the run stopped early{f': {stopped}' if stopped else ''}"
-    elif exercised < MINIMUM * of:
-        short = f"{exercised} of the core's {of} clauses were judged, {MINIMUM:.0%} are needed"
+    elif few := too_short(results["profiles"]):
+        short = f"too little was judged of a profile: {few}"
     else:
         short = f"{count(results['summary']['error'], 'clause')} came to no verdict"
     text, markup = {
@@ -208,7 +294,8 @@ def said(results: Results) -> Line:
         Ending.INCOMPLETE: (f"incomplete: {short}", _RED),
     }[end]
     if end is Ending.BROKEN and not broken:
-        text = "what was expected to break held: the expectations file is stale"
+        stale = "what was expected to break held: the expectations file is stale"
+        text = stale if results["stale"] else "what the runtime claims to support is not there"
     if end is Ending.BROKEN and failures(results):
         text = f"the campaign found {count(len(failures(results)), 'failure')}"
     if end is Ending.HELD and results["summary"]["known"]:
@@ -222,7 +309,8 @@ def _came(clause: ClauseResult) -> str:
 
 def _because(clause: ClauseResult) -> str:
     link = f" <{visible(clause['link'])}>" if clause["link"] else ""
-    return f"{one_line(clause['reason'])}{link}"
+    rate = f"{visible(clause['flaky'])}: " if clause["flaky"] else ""
+    return f"{rate}{one_line(clause['reason'])}{link}"
 
 
 def _some(lines: list[Line], most: int, what: str) -> list[Line]:

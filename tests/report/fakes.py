@@ -39,6 +39,8 @@ def suite(**changes: Any) -> dict[str, Any]:
         "seconds": 187.4,
         "complete": True,
         "stopped": "",
+        "as_of": "",
+        "profiles": [],
         **changes,
     }
 

@@ -8,7 +8,7 @@ import pytest
 from cri_conformance.contract.expectations import Expectation
 from cri_conformance.contract.register import register
 
-from .fakes import broken, found, record, results, small_register, suite
+from .fakes import broken, found, record, results, small_register, suite, target
 
 STOP = "RuntimeService.StopPodSandbox.idempotent"
 RUN = "RuntimeService.RunPodSandbox.ready"
@@ -69,7 +69,7 @@ def test_bindings_may_come_after_the_collector():
     bound: dict[str, list[str]] = {}
     collector = Collector(TWO, bound, {})
     bound[STOP] = ["t::late"]
-    made = collector.results(suite(), {}, {}, [])
+    made = collector.results(suite(), target(), {}, [])
     assert by_id(made)[STOP]["tests"] == ["t::late"]
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from cri_conformance.contract.expectations import Expectation
-from cri_conformance.report.exit import Ending, core, ending, status
+from cri_conformance.report.exit import Ending, ending, status
 
 from .fakes import broken, found, record, results, small_register, suite, target
 
@@ -88,30 +88,20 @@ def test_a_failure_without_a_record_is_no_success_and_no_verdict():
     assert status(run(7), 1) == 7
 
 
-def test_the_minimum_asks_nothing_younger_or_special():
-    made = run(7)
-    for clause in made["clauses"][7:]:
-        clause["since"] = "1.36"
-    assert core(made) == (7, 7)
-    for change in (
-        {"needs": "host"},
-        {"level": "SHOULD"},
-        {"tests": []},
-        {"call": "ImageService.X"},
-    ):
-        made = run(7)
-        for clause in made["clauses"][7:]:
-            clause.update(change)
-        assert core(made) == (7, 7)
-    assert core(run(7, runtime=target(minor="1.20"))) == (7, 10)
+def test_what_is_claimed_and_missing_is_broken():
+    made = run()
+    made["profiles"][0]["missing"] = ["claimed, and not there"]
+    assert ending(made) is Ending.BROKEN
 
 
-def test_what_the_reference_can_not_have_is_not_asked_of_it():
+@pytest.mark.parametrize(
+    ("isolates", "expected"), [(True, Ending.INCOMPLETE), (False, Ending.HELD)]
+)
+def test_what_the_reference_can_not_have_is_not_asked_of_it(isolates, expected):
     skipped = [
         record(f"t::{name}", found(name, "not exercised", reason="feature not advertised: why"))
         for name in NAMES[5:]
     ]
     held = [record(f"t::{name}", found(name, "held")) for name in NAMES[:5]]
-    for isolates, expected in ((True, Ending.INCOMPLETE), (False, Ending.HELD)):
-        made = results(TEN, *held, *skipped, bound=BOUND, runtime=target(isolates=isolates))
-        assert ending(made) is expected
+    made = results(TEN, *held, *skipped, bound=BOUND, runtime=target(isolates=isolates))
+    assert ending(made) is expected

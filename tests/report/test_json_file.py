@@ -11,6 +11,7 @@ import pytest
 
 from cri_conformance.contract.verdict import ClauseRecord, Reason, Verdict
 from cri_conformance.report import json_file, schema
+from cri_conformance.report.profiles import State
 from cri_conformance.wire.history import CallRecord
 
 from .fakes import broken, results, small_register, target
@@ -83,12 +84,16 @@ def test_the_document_is_described_key_by_key():
         schema.Campaign,
         schema.Finding,
         schema.Met,
+        schema.Expected,
+        schema.Overdue,
+        schema.ProfileResult,
+        schema.Baseline,
         ClauseRecord,
         CallRecord,
     )
     keys = {key for kind in types for key in get_type_hints(kind)}
     assert not [key for key in sorted(keys) if f"`{key}`" not in described]
-    assert not [word for word in (*Verdict, *Reason) if word not in described]
+    assert not [word for word in (*Verdict, *Reason, *State) if word not in described]
     assert f"`schema_version` is {schema.SCHEMA_VERSION}" in described
 
 
@@ -102,5 +107,8 @@ def test_a_document_has_the_keys_of_the_schema():
         (made["summary"], schema.Summary),
         (made["clauses"][0], schema.ClauseResult),
         (made["tests"][0], schema.TestRecord),
+        (made["expectations"], schema.Expected),
+        (made["profiles"][0], schema.ProfileResult),
+        (made["baseline"], schema.Baseline),
     ):
         assert value.keys() == get_type_hints(kind).keys()

@@ -73,7 +73,9 @@ def test_the_summary_names_what_is_wrong_first_and_counts_at_the_end():
     assert shown[2] == f"known    {LATE}: issue 7"
     assert shown[3] == f"warned   {RUN} (SHOULD): permitted p; got q"
     assert shown[4] == f"STALE    {LIST} held: remove its entry from the expectations file"
-    assert shown[5].startswith("1 held, 1 broken, 1 known, 1 warned, 0 recorded, 0 not exercised")
+    assert shown[5] == "profile  runtime: broken (1 of 1 judged, 1 known)"
+    assert shown[6] == "profile  sandbox: broken (2 of 2 judged, 1 broken)"
+    assert "1 held, 1 broken, 1 known, 1 warned, 0 recorded, 0 not exercised" in shown[-2]
     assert shown[-1] == "the contract is broken in 1 clause"
 
 
@@ -117,7 +119,10 @@ def test_the_last_line_says_how_it_ended():
     assert lines(results(SOME))[-1] == "nothing was judged"
     bound = {name: ["t"] for name in SOME.clauses}
     part = results(SOME, record("t", found(STOP, "held")), bound=bound)
-    assert lines(part)[-1] == "incomplete: 1 of the core's 3 clauses were judged, 80% are needed"
+    assert lines(part)[-1] == (
+        "incomplete: too little was judged of a profile: "
+        "runtime 0 of 1 clause, 1 are needed; sandbox 1 of 2 clauses, 2 are needed"
+    )
     gone = suite(complete=False, stopped="the runtime no longer answers")
     assert lines(results(SOME, about=gone))[-1].endswith("failed: the runtime no longer answers")
 
