@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import signal
 import sys
@@ -35,7 +36,7 @@ from cri_conformance.expect.explore import Depth
 from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import SuiteMistake
 from cri_conformance.report import exit as exit_codes
-from cri_conformance.report import json_file, load, terminal
+from cri_conformance.report import github, json_file, junit, load, terminal
 from cri_conformance.report.collect import Collector
 from cri_conformance.report.environment import environment
 from cri_conformance.report.schema import EARLIER
@@ -131,6 +132,7 @@ class Session:
         self._report_problem = ""
         #: Whether tests that are not the suite's failed, or passed: a vendor's, on our fixtures.
         self._foreign_failed = self._foreign_passed = False
+        self._foreign: list[junit.Foreign] = []
         self.matrix = bool(getattr(config.option, "cri_matrix", False))
 
     # -- start -----------------------------------------------------------------------
@@ -160,8 +162,6 @@ class Session:
             # Files, not the folder: explicit files are collected whatever python_files says.
             config.args[:] = [str(path) for path in sorted(SUITE.glob("test_*.py"))]
         option = config.option
-        if not getattr(option, "xmlpath", None):
-            option.xmlpath = str(self.settings.report / "junit.xml")
         if getattr(option, "dist", "no") == "load" and not self.settings.fuzz:
             # Tests of one file share costly objects, which are then made once.
             option.dist = "loadfile"
@@ -429,6 +429,15 @@ class Session:
         if getattr(report, "cri_foreign", False):
             self._foreign_failed |= report.failed and not (record and record["blame"])
             self._foreign_passed |= report.passed and report.when == "call" and not record
+            if self.leads and not record and (report.when == "call" or not report.passed):
+                self._foreign.append(
+                    junit.Foreign(
+                        test=report.nodeid,
+                        seconds=report.duration,
+                        outcome=report.outcome,
+                        details=report.longreprtext,
+                    )
+                )
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -493,14 +502,21 @@ class Session:
         if self._foreign_failed and session.exitstatus not in (1, 2, 3, 4):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         # Workers have no use for the page, and the template engine is not light.
-        from cri_conformance.report import html
+        from cri_conformance.report import html, markdown
 
+        folder = self.settings.report
         try:
-            self.settings.report.mkdir(parents=True, exist_ok=True)
-            json_file.write(self._results, self.settings.report / "results.json")
-            html.write(self._results, self.settings.report / "index.html")
+            folder.mkdir(parents=True, exist_ok=True)
+            json_file.write(self._results, folder / "results.json")
+            html.write(self._results, folder / "index.html")
+            junit.write(self._results, folder / "junit.xml", self._foreign)
+            markdown.write(self._results, folder / "summary.md")
         except OSError as error:
-            self._report_problem = f"the report can't be written to {self.settings.report}: {error}"
+            self._report_problem = f"the report can't be written to {folder}: {error}"
+        step_summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
+        if step_summary and not self.matrix:
+            with contextlib.suppress(OSError):
+                markdown.append(self._results, Path(step_summary))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._results is None:
@@ -513,6 +529,9 @@ class Session:
             terminalreporter.write_line(self._report_problem, red=True)
         else:
             terminalreporter.write_line(f"report: {self.settings.report / 'index.html'}")
+        if os.environ.get("GITHUB_ACTIONS") == "true" and not self.matrix:
+            for line in github.lines(self._results):
+                terminalreporter.write_line(line)
 
     def _about_suite(self, *, complete: bool) -> dict[str, Any]:
         chosen = self.settings

@@ -164,7 +164,8 @@ def wait_for(look: Callable[[], Any], what: str) -> Any:
 
 
 def _environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    foreign = ("PYTEST_", "GITHUB_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     return {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 

@@ -91,11 +91,17 @@ def test_junit_names_the_clause(broken: Ran) -> None:
 
 
 def test_workers_find_the_same(broken: Ran, faulty: list[str], place: Place) -> None:
-    ran = place.run(*faulty, NARROW, "-n2")
+    github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(place.folder / "step.md")}
+    ran = place.run(*faulty, NARROW, "-n2", **github)
     assert ran.status == 1, ran.output
+    assert f"::error title={STABLE} (" in ran.output
+    assert STABLE in (place.folder / "step.md").read_text(encoding="utf-8")
+    (measured,) = ran.results["latencies"]
+    assert (measured["rpc"], measured["answered"] > 1) == ("Version", True)
     assert ran.verdicts == broken.verdicts
     cases = list(ElementTree.fromstring(ran.report("junit.xml")).iter("testcase"))
-    assert {"clause"} == {p.attrib["name"] for case in cases for p in case.iter("property")}
+    named = [p.attrib["value"] for case in cases for p in case.iter("property")]
+    assert f"{STABLE}: broken" in named
     one, several = broken.results, ran.results
     assert [test["test"] for test in several["tests"]] == [test["test"] for test in one["tests"]]
     assert [test["clauses"][0]["verdict"] for test in several["tests"]] == [

@@ -22,6 +22,7 @@ def test_from_an_empty_folder(place: Place) -> None:
         "index.html",
         "junit.xml",
         "results.json",
+        "summary.md",
     }
     assert place.left() == []
 

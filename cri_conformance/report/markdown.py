@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A summary in Markdown: for a file beside the page, and for GitHub's page of a build.
+
+Whatever comes from the runtime stands in code spans, where nothing is markup, link or mention.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cri_conformance.contract.verdict import Verdict
+from cri_conformance.report import reasons
+from cri_conformance.report.files import write_text
+from cri_conformance.report.schema import ClauseResult, Results
+from cri_conformance.report.text import one_line, took
+from cri_conformance.report.view import banner
+
+#: Entries of one sort that are listed: GitHub takes no more than 1 MiB.
+SHOWN = 25
+
+
+def write(results: Results, path: Path) -> None:
+    """Write the file, whole or not at all. Raises OSError."""
+    write_text(path, render(results))
+
+
+def append(results: Results, path: Path) -> None:
+    """Add to a file that other steps of a build write to, too. Raises OSError."""
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(f"\n{render(results)}")
+
+
+def render(results: Results) -> str:
+    """The summary."""
+    told, target, suite = banner(results), results["target"], results["suite"]
+    runtime = f"{target['runtime_name']} {target['runtime_version']}"
+    lines = [
+        f"## CRI conformance: {_prose(told.headline)}",
+        "",
+        f"{code(runtime)} at {code(target['endpoint'])}, judged by CRI {code(target['minor'])}; "
+        f"depth {suite['depth']}, seed {suite['seed']}, {took(suite['seconds'])}.",
+        "",
+        f"{_prose(told.sentence)} {' '.join(map(_prose, told.notes))}",
+        "",
+        "| " + " | ".join(_ORDER) + " |",
+        "|" + "--:|" * len(_ORDER),
+        "| " + " | ".join(str(results["summary"][key]) for key in _ORDER) + " |",  # type: ignore[literal-required]
+    ]
+    of = {
+        verdict: [clause for clause in results["clauses"] if clause["verdict"] == verdict]
+        for verdict in Verdict
+    }
+    replays = {
+        record["clause"]: test["replay"]
+        for test in reversed(results["tests"])
+        for record in test["clauses"]
+        if record["verdict"] == Verdict.BROKEN
+    }
+    if of[Verdict.BROKEN]:
+        lines += ["", "### Broken", ""]
+        for clause in of[Verdict.BROKEN][:SHOWN]:
+            lines += [
+                f"- {code(clause['id'])} ({clause['level']}): {_prose(clause['text'])}",
+                f"  - permitted: {code(clause['permitted'])}",
+                f"  - seen: {code(clause['actual'])}",
+            ]
+            if replay := replays.get(clause["id"]):
+                lines.append(f"  - again: {code(replay, 1000)}")
+        lines += _rest(of[Verdict.BROKEN])
+    if results["stale"]:
+        lines += ["", "### Expected to break, and held", ""]
+        lines += [f"- {code(name)}: remove its entry" for name in results["stale"][:SHOWN]]
+    troubled = {t["message"]: t["blame"] for t in results["tests"] if t["blame"] in _BLAMES}
+    if troubled:
+        lines += ["", "### No verdict", ""]
+        lines += [f"- {_BLAMES[b]}: {code(m)}" for m, b in list(troubled.items())[:SHOWN]]
+    for verdict, title in ((Verdict.KNOWN, "Known"), (Verdict.WARNED, "Warned")):
+        if of[verdict]:
+            entries = [
+                f"- {code(c['id'])}: {code(c['reason'] or c['actual'])}" for c in of[verdict]
+            ]
+            lines += _folded(title, [*entries[:SHOWN], *_rest(of[verdict])], len(entries))
+    if of[Verdict.NOT_EXERCISED]:
+        groups = reasons.grouped(of[Verdict.NOT_EXERCISED])
+        entries = [f"- {reason}: {len(group)}" for reason, group in groups.items()]
+        lines += _folded("Not exercised", entries, len(of[Verdict.NOT_EXERCISED]))
+    return "\n".join(lines) + "\n"
+
+
+_ORDER = ("held", "broken", "known", "warned", "recorded", "error", "not exercised", "stale")
+_BLAMES = {"environment": "environment or runtime", "suite": "mistake of the suite"}
+
+
+def code(text: str, longest: int = 300) -> str:
+    """The text as a code span, whatever is in it."""
+    line = one_line(text, longest) or "(nothing)"
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def _prose(text: str) -> str:
+    """Words of ours, in which something of the runtime's may stand."""
+    line = one_line(text, 1000).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*_\[\]|~$@#!])", r"\\\1", line)
+
+
+def _rest(clauses: list[ClauseResult]) -> list[str]:
+    more = len(clauses) - SHOWN
+    return [f"- and {more} more: see the report"] if more > 0 else []
+
+
+def _folded(title: str, entries: list[str], number: int) -> list[str]:
+    return [
+        "",
+        f"<details><summary>{title}: {number}</summary>",
+        "",
+        *entries,
+        "",
+        "</details>",
+    ]
