@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from cri_conformance.expect.judge import Judge
 from cri_conformance.fuzz.campaign import Bench, Campaign
+from cri_conformance.fuzz.equalities import Looker, names_of
 from cri_conformance.fuzz.machine import turn
 from cri_conformance.fuzz.story import Recorder, Story, play
 from cri_conformance.suite.test_stateful import Lifecycle, Steps
@@ -38,12 +39,13 @@ class LivesSteps(Steps):
 
     def __init__(self, runtime: Runtime, judge: Judge, tools: dict[str, Any]) -> None:
         super().__init__(runtime, judge)
+        self.stepper = Looker(runtime, judge)
         self.tools = tools
 
     def state_of(self, object_id: str) -> str:
         """Where an object may be, in words."""
         thing = self.world.things.get(object_id)
-        return " or ".join(sorted(state.value for state in thing.states)) if thing else ""
+        return names_of(thing.states) if thing else ""
 
 
 class Lives(Lifecycle):
