@@ -10,7 +10,7 @@ below our folder, and what would change the host for others is left unset (``NEV
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -37,7 +37,7 @@ class Ours:
     images: tuple[str, ...] = ()
     folder: str = ""
     files: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[tuple[str, str], ...] = ()
     handler: str = ""
     nobody: str = "f" * 64
 
@@ -73,7 +73,7 @@ def _below(ours: Ours) -> SearchStrategy[object]:
 
 
 def _selector(ours: Ours) -> SearchStrategy[object]:
-    own = list(ours.labels.items())
+    own = list(ours.labels)
     other = st.tuples(strategies.keys(), strategies.label_values())
     pair = st.one_of(st.sampled_from(own), other) if own else other
     return st.lists(pair, max_size=2).map(dict)
@@ -213,7 +213,7 @@ FIELDS: Mapping[str, Make] = {
     ),
     # -- how much it may use -------------------------------------------------------------
     "LinuxContainerResources.cpu_period": _of(boundaries(1_000, 1_000_000, 100_000)),
-    "LinuxContainerResources.cpu_quota": _choice(0, -1, 100_000, 1_000, 50_001),
+    "LinuxContainerResources.cpu_quota": _choice(0, -1, 100_000, 50_001, 2**40),
     "LinuxContainerResources.cpu_shares": _of(boundaries(2, 262_144, 1024, 2)),
     "LinuxContainerResources.memory_limit_in_bytes": _choice(
         0, 256 * _MEBIBYTE, 64 * _MEBIBYTE, 256 * _MEBIBYTE + 1, 2**40

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -35,6 +36,7 @@ _INTEGERS = {
 }
 
 
+@cache
 def values(field: FieldDescriptor, ours: Ours) -> SearchStrategy[Any]:
     """What a field may hold, all of a repeated one's entries at once."""
     assert field.containing_type
@@ -62,6 +64,7 @@ def _single(field: FieldDescriptor, ours: Ours) -> SearchStrategy[Any]:
     return boundaries(low, high, 0, 1)
 
 
+@cache
 def message(name: str, ours: Ours) -> SearchStrategy[Any]:
     """A valid message of this type: each field is drawn, or left as it is unset."""
     return st.deferred(lambda: _whole(name, ours)).map(mend)
@@ -77,6 +80,7 @@ def _whole(draw: st.DrawFn, name: str, ours: Ours) -> Any:
     return made
 
 
+@cache
 def drawable(descriptor: Descriptor) -> list[FieldDescriptor]:
     """The fields of a message that are ever drawn."""
     return [one for one in descriptor.fields if f"{descriptor.name}.{one.name}" not in NEVER]
@@ -95,6 +99,7 @@ def put(made: Any, field: FieldDescriptor, value: Any) -> None:
         setattr(made, field.name, value)
 
 
+@cache
 def places(descriptor: Descriptor, depth: int = 5, before: str = "") -> list[str]:
     """The paths of all fields that an overlay may draw, such as ``config.linux.resources``."""
     found = []
@@ -107,22 +112,26 @@ def places(descriptor: Descriptor, depth: int = 5, before: str = "") -> list[str
     return found
 
 
-@st.composite
-def overlay(draw: st.DrawFn, base: Any, ours: Ours, keep: Collection[str] = ()) -> Any:
+def overlay(base: Any, ours: Ours, keep: Collection[str] = ()) -> SearchStrategy[Any]:
     """A copy of a valid message with one to three fields drawn anew; ``keep`` are left alone.
 
     Of fields below a kept one none is drawn either.
     """
-    made = type(base)()
-    made.CopyFrom(base)
     free = [
         path
-        for path in places(made.DESCRIPTOR)
+        for path in places(base.DESCRIPTOR)
         if not any(path == kept or path.startswith(f"{kept}.") for kept in keep)
         and not any(kept.startswith(f"{path}.") for kept in keep)
     ]
-    chosen = draw(st.lists(st.sampled_from(free), min_size=1, max_size=MOST, unique=True))
-    for path in chosen:
+    chosen = st.lists(st.sampled_from(free), min_size=1, max_size=MOST, unique=True)
+    return _overlay(base, ours, chosen)
+
+
+@st.composite
+def _overlay(draw: st.DrawFn, base: Any, ours: Ours, chosen: SearchStrategy[list[str]]) -> Any:
+    made = type(base)()
+    made.CopyFrom(base)
+    for path in draw(chosen):
         part, field = _reach(made, path)
         put(part, field, draw(values(field, ours)))
     return mend(made)
@@ -156,6 +165,7 @@ def spoiling(descriptor: Descriptor) -> list[Constraint]:
     ]
 
 
+@cache
 def _reachable(descriptor: Descriptor) -> dict[str, str]:
     """Type → the path of the first part of this type that a message can have."""
     found = {descriptor.name: ""}

@@ -25,6 +25,7 @@ from cri_conformance.fuzz.judging import CampaignJudge, Key, cause_of, key_of
 from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.meter import Meter
 from cri_conformance.fuzz.story import Story, smaller
+from cri_conformance.fuzz.tools import Tools
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.target import Facts, Target
 from cri_conformance.wire.client import ALIVE_WITHIN
@@ -43,12 +44,12 @@ LINE_EVERY, SAVE_EVERY = 10.0, 2.0
 
 @dataclass
 class Bench:
-    """What a story is played on. ``tools`` has what modes share beside: images, folders."""
+    """What a story is played on."""
 
     runtime: Runtime
     judge: CampaignJudge
     target: Target
-    tools: dict[str, Any]
+    tools: Tools
 
 
 class Player(Protocol):
@@ -93,7 +94,6 @@ class Campaign:
         worker: str = "",
         said: Callable[[str], None] = lambda line: None,
         progress: Path | None = None,
-        tools: dict[str, Any] | None = None,
     ) -> None:
         """``said`` takes a line of progress; ``progress`` is a file that holds the last state."""
         assert target.settings.fuzz
@@ -111,7 +111,7 @@ class Campaign:
         #: Whether a finding is just being tried again: its steps are not the campaign's.
         self.trying = False
         #: What modes share: images, folders.
-        self.tools: dict[str, Any] = tools or {}
+        self.tools = Tools(target)
         self._shared = set(target.workshop.ids)
         self._said, self._progress = said, progress
         self._next_line, self._next_save = LINE_EVERY, 0.0
@@ -288,6 +288,7 @@ class Campaign:
             self._stopped = self._stopped or "over"
             try:
                 self.runtime.close()
+                self.tools.close()
             except (RuntimeGone, SetupFailed) as error:
                 self._said(f"clean-up: {error}")
             self.target.client.history.forget(self.judge.mark)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cri_conformance.api import types
-from cri_conformance.model.states import State
-from cri_conformance.suite.shown import state_name, status_shown
+from cri_conformance.model.states import ContainerState, SandboxState, State
+from cri_conformance.suite.shown import in_a_word, state_name, status_shown
 from cri_conformance.suite.stepper import STEPPER_LABEL, Stepper
 from cri_conformance.wire.outcome import Ok, Outcome
 
@@ -52,8 +52,83 @@ class Looker(Stepper):
         super().look(*also)
         for object_id, status in self._statuses.items():
             self._equal(object_id, status)
-        for call in ("ListContainerStats", "ListPodSandboxStats"):
-            self._figures(call)
+        if self.answered == "OK":
+            # What a refused call has left as it was, the last look has compared.
+            for call in ("ListContainerStats", "ListPodSandboxStats"):
+                self._figures(call)
+
+    # -- steps whose answer is open --------------------------------------------------
+
+    def create_open(self, sandbox_id: str, config: types.ContainerConfig) -> str:
+        """A new container whose config the runtime may refuse, now or when it starts."""
+        sandbox = self.sandboxes[sandbox_id]
+        ready = self.world.thing(sandbox_id).within(SandboxState.READY)
+        outcome = self.runtime.create(sandbox, config)
+        self._judged("CreateContainer", sandbox_id, outcome, silent=True)
+        self._stray = "RuntimeService.CreateContainer.failed-not-listed"
+        state = ContainerState.CREATED if ready else ContainerState.LEFT
+        made = self._new_container(outcome, config, sandbox, state, False)
+        if made and ready:
+            self.world = self.world.maybe(made, ContainerState.DOOMED)
+        return made
+
+    def run_open(self, config: types.PodSandboxConfig) -> str:
+        """A new sandbox whose config the runtime may refuse."""
+        outcome = self.runtime.run_sandbox(config)
+        self.answered = in_a_word(outcome)
+        self._stray = "RuntimeService.RunPodSandbox.failed-not-ready"
+        return self._new_sandbox(outcome, config)
+
+    def refused(self, clause: str, outcome: Outcome, about: str = "") -> None:
+        """The call must have failed."""
+        self.answered = in_a_word(outcome)
+        if clause in self.judge.bound:
+            self.judge.refused(clause, outcome, about=(about,) if about else ())
+
+    def open_call(self, call: str, object_id: str, **fields: Any) -> Outcome:
+        """A call that changes no state: refused of an object that is gone, else open."""
+        name = "pod_sandbox_id" if object_id in self.sandboxes else "container_id"
+        given: dict[str, Any] = {name: object_id, **fields}
+        gone = self.world.thing(object_id).gone
+        self._stray = ""
+        outcome = self.runtime.call(call, **given)
+        self.answered = in_a_word(outcome)
+        if gone and self.answered != "UNIMPLEMENTED":
+            self.refused(f"RuntimeService.{call}.absent-error", outcome, object_id)
+        return outcome
+
+    def filtered(self, container_id: str, sandbox_id: str, state: int) -> None:
+        """ListContainers by several fields: just what meets them all of what the list has."""
+        asked = types.ContainerFilter(
+            id=container_id,
+            pod_sandbox_id=sandbox_id,
+            label_selector={STEPPER_LABEL: self.label},
+        )
+        if state >= 0:
+            asked.state.state = types.ContainerState.ValueType(state)
+        before = self.runtime.get("ListContainers").containers
+        outcome = self.runtime.call("ListContainers", filter=asked)
+        self.answered = in_a_word(outcome)
+        if not isinstance(outcome, Ok):
+            return
+        # What ends by itself may have done so between the two.
+        changing = {thing.id for thing in self.world.things.values() if thing.mortal}
+        wanted = {
+            item.id
+            for item in before
+            if item.labels.get(STEPPER_LABEL) == self.label
+            and container_id in ("", item.id)
+            and sandbox_id in ("", item.pod_sandbox_id)
+            and state in (-1, item.state)
+        }
+        found = {item.id for item in outcome.response.containers}
+        self._that(
+            "ContainerFilter.fields-anded",
+            wanted - changing == found - changing,
+            f"just {len(wanted - changing)} of the list: those that meet every field",
+            f"{len(found - wanted)} that do not, and {len(wanted - found - changing)} missing",
+            container_id or sandbox_id,
+        )
 
     # -- what the look brings is kept ------------------------------------------------
 

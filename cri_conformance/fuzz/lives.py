@@ -10,12 +10,23 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from hypothesis import strategies as st
+from hypothesis.stateful import multiple, precondition, rule
+
+from cri_conformance.api import types
+from cri_conformance.build.constraints import CONSTRAINTS
+from cri_conformance.build.fields import Ours
+from cri_conformance.build.generate import spoil, spoiling
 from cri_conformance.expect.judge import Judge
 from cri_conformance.fuzz.campaign import Bench, Campaign
 from cri_conformance.fuzz.equalities import Looker, names_of
 from cri_conformance.fuzz.machine import turn
+from cri_conformance.fuzz.patches import clause_of, laid_over, patches
 from cri_conformance.fuzz.story import Recorder, Story, play
+from cri_conformance.fuzz.tools import Tools
+from cri_conformance.model.states import SandboxState
 from cri_conformance.suite.test_stateful import Lifecycle, Steps
+from cri_conformance.wire.outcome import Ok
 from cri_conformance.wire.runtime import Runtime
 
 #: The methods of LivesSteps that are steps of a story.
@@ -31,15 +42,23 @@ TOLD = [
     "on_container",
     "await_exit",
     "unknown_container",
+    "create_patched",
+    "create_spoiled",
+    "run_patched",
+    "run_spoiled",
+    "open_call",
+    "filtered",
 ]
+#: Calls that change no state of an object, and what they are given.
+_OPEN_CALLS = ("UpdateContainerResources", "ReopenContainerLog", "ContainerStats")
 
 
 class LivesSteps(Steps):
     """The steps of a life, each followed by a look at everything, and the cheap equalities."""
 
-    def __init__(self, runtime: Runtime, judge: Judge, tools: dict[str, Any]) -> None:
+    def __init__(self, runtime: Runtime, judge: Judge, tools: Tools) -> None:
         super().__init__(runtime, judge)
-        self.stepper = Looker(runtime, judge)
+        self.stepper: Looker = Looker(runtime, judge)
         self.tools = tools
 
     def state_of(self, object_id: str) -> str:
@@ -47,18 +66,99 @@ class LivesSteps(Steps):
         thing = self.world.things.get(object_id)
         return names_of(thing.states) if thing else ""
 
+    # -- with generated configs ------------------------------------------------------
+
+    def create_patched(self, sandbox: str, patch: types.ContainerConfig) -> str:
+        """A container with a few fields drawn. Unless a clause says so the runtime may refuse."""
+        config = laid_over(self._container_config(sandbox), patch, self.tools.folder)
+        ready = self.world.thing(sandbox).within(SandboxState.READY)
+        clause = clause_of(patch) if ready else ""
+        made = (
+            self.stepper.create(sandbox, config, clause=clause)
+            if clause
+            else self.stepper.create_open(sandbox, config)
+        )
+        self.stepper.look()
+        return made
+
+    def run_patched(self, patch: types.PodSandboxConfig) -> str:
+        """A sandbox with a few fields drawn."""
+        config = laid_over(self._sandbox_config(), patch, self.tools.folder)
+        clause = clause_of(patch)
+        made = self.stepper.run(config, clause=clause) if clause else self.stepper.run_open(config)
+        self.stepper.look()
+        return made
+
+    def create_spoiled(self, sandbox: str, row: str) -> None:
+        """A container that must be refused, at the latest when it starts."""
+        owner = self.stepper.sandboxes[sandbox]
+        plain = types.CreateContainerRequest(
+            pod_sandbox_id=sandbox,
+            config=self._container_config(sandbox),
+            sandbox_config=owner.config,
+        )
+        rule = _ROWS[row]
+        request = spoil(plain, rule, Ours(folder=self.tools.folder))
+        if request is None or not self.world.thing(sandbox).within(SandboxState.READY):
+            return
+        outcome = self.runtime.call("CreateContainer", request)
+        if isinstance(outcome, Ok) and rule.by_start:
+            made = outcome.response.container_id
+            outcome = self.runtime.call("StartContainer", container_id=made)
+            self.runtime.call("RemoveContainer", container_id=made)
+        self.stepper.refused(rule.clause, outcome)
+        self.stepper.look()
+
+    def run_spoiled(self, row: str) -> None:
+        """A sandbox that must be refused."""
+        rule = _ROWS[row]
+        plain = types.RunPodSandboxRequest(
+            config=self._sandbox_config(), runtime_handler=self.runtime.workshop.handler
+        )
+        request = spoil(plain, rule, Ours(folder=self.tools.folder))
+        if request is None:
+            return
+        self.stepper.refused(rule.clause, self.runtime.call("RunPodSandbox", request))
+        self.stepper.look()
+
+    # -- calls that change no state --------------------------------------------------
+
+    def open_call(
+        self, call: str, container: str, resources: types.LinuxContainerResources | None = None
+    ) -> None:
+        """One of these calls about a container."""
+        fields: dict[str, Any] = {}
+        if call == "UpdateContainerResources":
+            fields["linux"] = resources
+        self.stepper.open_call(call, container, **fields)
+        self.stepper.look(container)
+
+    def filtered(self, container: str = "", sandbox: str = "", state: int = -1) -> None:
+        """ListContainers by several fields at once, against what the whole list has."""
+        self.stepper.filtered(container, sandbox, state)
+
+
+_ROWS = {row.id: row for row in CONSTRAINTS}
+_CREATE_ROWS = sorted(
+    row.id
+    for row in spoiling(types.CreateContainerRequest.DESCRIPTOR)
+    if "recursive_read_only" not in row.clause
+)
+_RUN_ROWS = sorted(row.id for row in spoiling(types.RunPodSandboxRequest.DESCRIPTOR))
+
 
 class Lives(Lifecycle):
     """Any of the steps, in any order."""
 
     campaign: ClassVar[Campaign]
+    steps: Any
 
     def __init__(self) -> None:
         super().__init__()
         campaign = self.campaign
         steps = LivesSteps(campaign.runtime, campaign.judge, campaign.tools)
         self.recorder = Recorder(steps, TOLD, after=self._after)
-        self.steps = self.recorder  # type: ignore[assignment]
+        self.steps = self.recorder
 
     def _after(self) -> None:
         last = self.recorder.story[-1]
@@ -67,6 +167,52 @@ class Lives(Lifecycle):
         self.campaign.meter.meet(call, "", self.recorder.stepper.answered)
         self.campaign.alive()
         self.campaign.step()
+
+    # -- more steps ------------------------------------------------------------------
+
+    @precondition(Lifecycle._room_for_container)
+    @rule(
+        target=Lifecycle.containers,
+        sandbox=Lifecycle.sandboxes,
+        patch=patches("ContainerConfig"),
+        start=st.booleans(),
+    )
+    def create_patched(self, sandbox: str, patch: Any, start: bool) -> Any:
+        made = self.steps.create_patched(sandbox, patch)
+        if made and start:
+            self.steps.on_container("StartContainer", made)
+        return made or multiple()
+
+    @precondition(Lifecycle._room_for_sandbox)
+    @rule(target=Lifecycle.sandboxes, patch=patches("PodSandboxConfig"))
+    def run_patched(self, patch: Any) -> Any:
+        return self.steps.run_patched(patch) or multiple()
+
+    @rule(sandbox=Lifecycle.sandboxes, row=st.sampled_from([*_CREATE_ROWS, *_RUN_ROWS]))
+    def spoiled(self, sandbox: str, row: str) -> None:
+        if row in _RUN_ROWS:
+            self.steps.run_spoiled(row)
+        else:
+            self.steps.create_spoiled(sandbox, row)
+
+    @rule(
+        call=st.sampled_from(_OPEN_CALLS),
+        container=Lifecycle.containers,
+        resources=patches("LinuxContainerResources"),
+    )
+    def open_call(self, call: str, container: str, resources: Any) -> None:
+        if call == "UpdateContainerResources":
+            self.steps.open_call(call, container, resources)
+        else:
+            self.steps.open_call(call, container)
+
+    @rule(
+        container=st.one_of(st.just(""), Lifecycle.containers),
+        sandbox=st.one_of(st.just(""), Lifecycle.sandboxes),
+        state=st.sampled_from([-1, 0, 1, 2]),
+    )
+    def filtered(self, container: str, sandbox: str, state: int) -> None:
+        self.steps.filtered(container, sandbox, state)
 
 
 #: Classes of rules that are mixed into the machine, by the mode that brings them.

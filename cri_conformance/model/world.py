@@ -150,6 +150,11 @@ class World:
         """An object came into being, or an id that nobody has is to be asked about."""
         return self._with([Thing(object_id, frozenset({state}), sandbox, mortal)])
 
+    def maybe(self, object_id: str, state: State) -> World:
+        """An object that may also be in another state than those that the world has for it."""
+        thing = self.things[object_id]
+        return self._with([replace(thing, states=thing.states | {state})])
+
     def apply(self, call: str, object_id: str, came: Came) -> World:
         """A call about an object was answered, or not."""
         touched = {object_id}

@@ -21,9 +21,9 @@ OURS = Ours(
     images=("localhost/ours:1",),
     folder="/tmp/ours",
     files=("/tmp/ours/file",),
-    labels={"run": "1"},
+    labels=(("run", "1"),),
 )
-_FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+_FEW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 _REQUESTS = sorted({rpc.request.DESCRIPTOR.name for rpc in RPCS.values()})
 
 
