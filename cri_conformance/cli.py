@@ -129,6 +129,19 @@ def _parser() -> _Parser:
     sweep.add_argument("--cri-image-endpoint", metavar="ENDPOINT", default="")
     sweep.add_argument("--dry-run", action="store_true", help="name it, remove nothing")
 
+    replay = command(
+        "replay", _replay, "play a campaign's finding again; 1 if it still happens, 0 if not"
+    )
+    replay.add_argument("file", type=Path, metavar="FILE", help="its replay.json, or its folder")
+    replay.add_argument("--cri-endpoint", required=True, metavar="ENDPOINT")
+    for option in (
+        "--cri-image-endpoint",
+        "--cri-runtime-handler",
+        "--cri-test-image",
+        "--cri-image-loader",
+    ):
+        replay.add_argument(option, metavar="X", default="", help=f"as in pytest {option}")
+
     image = command("image", _image, "write the test image as an OCI archive")
     image.add_argument("out", type=Path, metavar="OUT.tar")
     image.add_argument("--ref", metavar="REF", help="its name (default: one of our own)")
@@ -275,6 +288,31 @@ def _sweep(arguments: argparse.Namespace) -> int:
     if not seen:
         print("nothing to sweep")
     return 1 if left else 0
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from cri_conformance.fuzz import replay
+    from cri_conformance.settings import Settings
+    from cri_conformance.wire import endpoint
+    from cri_conformance.wire.outcome import RuntimeGone
+
+    name, image_name = arguments.cri_endpoint, arguments.cri_image_endpoint
+    try:
+        if name == endpoint.AUTO:
+            name, found_image = endpoint.from_crictl()
+            image_name = image_name or found_image
+        if name != endpoint.REFERENCE:
+            endpoint.parse(name)
+        settings = Settings(
+            endpoint=name,
+            image_endpoint=image_name,
+            handler=arguments.cri_runtime_handler,
+            test_image=arguments.cri_test_image,
+            image_loader=arguments.cri_image_loader,
+        )
+        return replay.run(arguments.file, settings)
+    except (endpoint.EndpointError, replay.ReplayError, RuntimeGone) as error:
+        raise UserError(str(error)) from None
 
 
 def _image(arguments: argparse.Namespace) -> int:

@@ -41,6 +41,7 @@ from cri_conformance.report.collect import Collector
 from cri_conformance.report.environment import environment
 from cri_conformance.report.schema import EARLIER
 from cri_conformance.target import Facts, Preparation, Target, TargetError
+from cri_conformance.wire.leaks import Leaks
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
 NAME = "cri-conformance-session"
@@ -49,6 +50,8 @@ SUITE = Path(__file__).parent / "suite"
 CAMPAIGN = SUITE / "campaign.py"
 #: Seconds that a campaign may go on beyond its time, to shrink and to clean up, before it is cut.
 _AFTERWARDS = 900
+#: Seconds in which nothing of an ordinary run's is left on the host.
+_LEAKS_WITHIN = 2.0
 #: Seconds one test of the suite may take, as a last resort: its calls have deadlines of their own.
 TEST_TIMEOUT = {"gate": 300, "nightly": 7200}
 
@@ -124,6 +127,7 @@ class Session:
         self._known = expectations.NONE
         self._bound: dict[str, list[str]] = defaultdict(list)
         self._preparation: Preparation | None = None
+        self._host_before: Leaks | None = None
         self._collector: Collector | None = None
         self._results: Any = None
         self._leftovers: list[str] = []
@@ -244,6 +248,7 @@ class Session:
             preparation.__exit__()
             raise
         self._preparation = preparation
+        self._host_before = Leaks(self.facts.host_root, self.facts.log_root)
 
     def _runs_suite(self) -> bool:
         """Whether tests of ours are run, not those of a vendor alone."""
@@ -480,7 +485,7 @@ class Session:
                 output[_LATENCIES] = self.target.client.history.latencies.plain()
         if self._preparation is None:
             return
-        left = self._preparation.clean()
+        left = [*self._leaks(), *self._preparation.clean()]
         self._preparation.__exit__()
         collector = self._collecting()
         if self.target:
@@ -532,6 +537,13 @@ class Session:
         if os.environ.get("GITHUB_ACTIONS") == "true" and not self.matrix:
             for line in github.lines(self._results):
                 terminalreporter.write_line(line)
+
+    def _leaks(self) -> list[str]:
+        """What this run's scopes have left on the runtime's host, in words."""
+        if self._host_before is None or self._collector is None or self.matrix:
+            return []
+        found = self._host_before.left(frozenset(), within=_LEAKS_WITHIN)
+        return [f"on the host: {line}" for line in found]
 
     def _about_suite(self, *, complete: bool) -> dict[str, Any]:
         chosen = self.settings

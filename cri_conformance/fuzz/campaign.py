@@ -29,7 +29,8 @@ from cri_conformance.fuzz.tools import Tools
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.target import Facts, Target
 from cri_conformance.wire.client import ALIVE_WITHIN
-from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
+from cri_conformance.wire.leaks import Leaks
+from cri_conformance.wire.outcome import Ok, RuntimeGone, SetupFailed
 from cri_conformance.wire.runtime import Runtime
 
 #: How often a finding is tried again, and how often it must show to be shrunk.
@@ -38,6 +39,8 @@ TRIES, ENOUGH = 5, 3
 SHRINK_SECONDS = 45.0
 #: Seconds that a runtime is given to come back after it crashed.
 BACK_WITHIN = 30.0
+#: Ids of objects that are looked for in the end at most.
+MOST_IDS = 20_000
 #: Seconds between two lines of progress, and between two states of the report's file.
 LINE_EVERY, SAVE_EVERY = 10.0, 2.0
 
@@ -113,10 +116,14 @@ class Campaign:
         #: What modes share: images, folders.
         self.tools = Tools(target)
         self._shared = set(target.workshop.ids)
+        self._leaks = Leaks(target.facts.host_root, target.workshop.log_root)
+        #: The last ids that were given to us.
+        self._made: dict[str, None] = {}
         self._said, self._progress = said, progress
         self._next_line, self._next_save = LINE_EVERY, 0.0
         self._stopped = ""
         self._mode = ""
+        self._until = 0
         self._seed = 0
 
     # -- for modes -------------------------------------------------------------------
@@ -138,11 +145,18 @@ class Campaign:
         """A sequence begins: what the last one made goes. Raises Halt when time is over."""
         self.runtime.close()
         # Of a long campaign no id is kept that is of no use any more.
-        self.target.workshop.ids.intersection_update(self._shared | self.runtime.made())
+        self._note_ids()
         self.judge.mark = self.target.client.history.mark()
         if self.over():
             raise Halt
         self.meter.examples += 1
+
+    def _note_ids(self) -> None:
+        ids = self.target.workshop.ids
+        self._made.update(dict.fromkeys(ids - self._shared))
+        for old in list(self._made)[:-MOST_IDS]:
+            del self._made[old]
+        ids.intersection_update(self._shared | self.runtime.made())
 
     def step(self) -> None:
         """A step was made, with its oracles. Raises Halt when time is over."""
@@ -194,7 +208,7 @@ class Campaign:
             self.findings[key].times += 1
         else:
             finding.cause = key[1]
-            finding.calls = self.target.client.history.transcript(self.judge.mark)
+            self._keep_calls(finding)
             self.findings[key] = finding
             self._said(f"found: {finding.line()}")
             self._try_again(key, finding)
@@ -203,6 +217,13 @@ class Campaign:
         if finding.kind in (Kind.CRASH, Kind.HANG) and not self._came_back():
             self._stopped = "the runtime is gone"
         self.tick(now=True)
+
+    def _keep_calls(self, finding: Finding, until: int | None = None) -> None:
+        history, mark = self.target.client.history, self.judge.mark
+        finding.calls = history.transcript(mark, until=until)
+        finding.raw = [
+            call for call in history.since(mark) if until is None or call.number <= until
+        ]
 
     def _new(
         self, kind: Kind, clause: str, cause: str, permitted: str, actual: str, story: Story
@@ -250,7 +271,7 @@ class Campaign:
             found = self._shows(mode, finding, candidate)
             if found:
                 smallest = candidate
-                finding.calls = self.target.client.history.transcript(self.judge.mark)
+                self._keep_calls(finding, self._until)
             return found
 
         with suppress(TimeoutError):
@@ -260,9 +281,13 @@ class Campaign:
     def _shows(self, mode: Mode, finding: Finding, story: Story) -> bool:
         """Whether a story, played again, leads to the same."""
         self.runtime.close()
-        self.judge.mark = self.target.client.history.mark()
+        history = self.target.client.history
+        self.judge.mark = history.mark()
         with self.scope() as bench:
-            return shows(mode, finding, bench, story)
+            again = shows(mode, finding, bench, story)
+            # Not what the bench makes to clean up.
+            self._until = history.mark()
+            return again
 
     @contextmanager
     def scope(self) -> Iterator[Bench]:
@@ -288,6 +313,7 @@ class Campaign:
             self._stopped = self._stopped or "over"
             try:
                 self.runtime.close()
+                self._look_for_leaks()
                 self.tools.close()
             except (RuntimeGone, SetupFailed) as error:
                 self._said(f"clean-up: {error}")
@@ -297,6 +323,24 @@ class Campaign:
         failures = [finding for finding in self.findings.values() if finding.counts]
         if failures:
             raise CampaignFailed("; ".join(finding.line() for finding in failures))
+
+    def _look_for_leaks(self) -> None:
+        """What is still there of objects that were removed is a finding."""
+        self._note_ids()
+        gone = self._made.keys() - self._shared
+        left = []
+        for lister, items in (("ListPodSandbox", "items"), ("ListContainers", "containers")):
+            outcome = self.target.client.call(lister)
+            if isinstance(outcome, Ok):
+                found = {one.id for one in getattr(outcome.response, items)}
+                left += [f"{lister} has {one}" for one in sorted(found & gone)]
+        left += self._leaks.left(gone)
+        if left:
+            self._mode, self._seed = "leaks", self.settings.seed
+            shown = "; ".join(left[:5]) + (f"; {len(left) - 5} more" if len(left) > 5 else "")
+            permitted = "nothing is left of what was removed"
+            finding = self._new(Kind.LEAK, "", cause_of(left[0]), permitted, shown, [])
+            self.add((str(Kind.LEAK), cause_of(left[0])), finding)
 
     def _play(self, players: list[tuple[Mode, Player]]) -> None:
         number = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from cri_conformance.wire.history import CallRecord
+from cri_conformance.wire.history import Call, CallRecord
 
 
 class Kind(StrEnum):
@@ -34,6 +34,8 @@ class Finding:
     seed: int
     story: dict[str, Any] = field(default_factory=dict)
     calls: list[CallRecord] = field(default_factory=list)
+    #: The same calls as messages.
+    raw: list[Call] = field(default_factory=list)
     #: Of so many tries so many showed it again.
     tries: int = 0
     again: int = 0

@@ -1,18 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Findings as files, for people and for whoever wants to see it again."""
+"""Findings as files, for people and for whoever wants to see it again.
+
+- ``transcript.txt``: the calls, one a line;
+- ``replay.json``: the steps, which ``cri-conformance replay`` plays, and the calls they made;
+- ``test_finding.py``: the same as a test on our fixtures, with nothing beside it;
+- ``crictl.sh``: where it can be said in crictl.
+"""
 
 from __future__ import annotations
 
 import json
+import pprint
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from google.protobuf import json_format
+
+from cri_conformance.fuzz import crictl
 from cri_conformance.fuzz.finding import Finding
 from cri_conformance.report.files import write_text
 from cri_conformance.settings import Settings
 from cri_conformance.target import Facts
-from cri_conformance.wire.history import in_lines
+from cri_conformance.wire.history import Call, in_lines
+from cri_conformance.wire.outcome import Ok
 
 FORMAT = 1
+#: Calls that only looked are not told in a script, but for the last ones.
+_LOOKS = re.compile(r"(List|Stream).*|.*(Status|Stats)|Version")
+_LAST = 3
 
 
 def finding(folder: Path, found: Finding, facts: Facts, settings: Settings) -> None:
@@ -20,8 +37,13 @@ def finding(folder: Path, found: Finding, facts: Facts, settings: Settings) -> N
     replay = folder / "replay.json"
     if replay.exists() and 0 < _steps_in(replay) < found.steps:
         return
-    write_text(replay, json.dumps(document(found, facts), indent=1, ensure_ascii=False) + "\n")
+    whole = document(found, facts)
+    write_text(replay, json.dumps(whole, indent=1, ensure_ascii=True) + "\n")
     write_text(folder / "transcript.txt", _transcript(found, facts, settings))
+    if found.steps:
+        write_text(folder / "test_finding.py", _test(found, whole))
+    if script := crictl.script(found.line(), _telling(found.raw)):
+        write_text(folder / "crictl.sh", script)
 
 
 def document(found: Finding, facts: Facts) -> dict[str, object]:
@@ -37,7 +59,47 @@ def document(found: Finding, facts: Facts) -> dict[str, object]:
         "found_with": f"{facts.runtime_name} {facts.runtime_version}",
         "again": f"{found.again} of {found.tries}",
         "steps": found.story.get("steps", []),
+        "calls": calls(found.raw),
     }
+
+
+def calls(raw: Iterable[Call]) -> list[dict[str, Any]]:
+    """Calls with names in place of the ids that earlier calls gave: ``${sandbox1}``."""
+    names: dict[str, str] = {}
+    found = []
+    for call in raw:
+        request = json_format.MessageToDict(call.request, preserving_proto_field_name=True)
+        one: dict[str, Any] = {"rpc": call.rpc, "request": _named(request, names)}
+        if isinstance(call.outcome, Ok):
+            one["outcome"] = "OK"
+            for rpc, field, stem in (
+                ("RunPodSandbox", "pod_sandbox_id", "sandbox"),
+                ("CreateContainer", "container_id", "container"),
+            ):
+                made = getattr(call.outcome.response, field, "") if call.rpc == rpc else ""
+                if made:
+                    number = sum(name.startswith(f"${{{stem}") for name in names.values()) + 1
+                    one["gives"] = names.setdefault(made, f"${{{stem}{number}}}")
+        else:
+            one["outcome"] = str(call.outcome)
+        found.append(one)
+    return found
+
+
+def _named(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, dict):
+        return {key: _named(one, names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_named(one, names) for one in value]
+    return value
+
+
+def _telling(raw: list[Call]) -> list[Call]:
+    """The calls that did something, and the last ones, which show what is wrong."""
+    last = raw[-_LAST:]
+    return [call for call in raw if call in last or not _LOOKS.fullmatch(call.rpc)]
 
 
 def _steps_in(path: Path) -> int:
@@ -56,3 +118,39 @@ def _transcript(found: Finding, facts: Facts, settings: Settings) -> str:
         *in_lines(found.calls, width=240),
     ]
     return "\n".join(lines) + "\n"
+
+
+_TEST = '''"""{title}
+
+Found with {found_with} by a campaign of cri-conformance. Run it with:
+
+    pytest --cri-endpoint unix:///path/to.sock test_finding.py
+"""
+
+from cri_conformance.fuzz.replay import check
+
+STORY = {story}
+
+
+def test_finding(cri_target):
+    check(cri_target, STORY)
+'''
+
+
+def _test(found: Finding, whole: dict[str, Any]) -> str:
+    story = {key: value for key, value in whole.items() if key not in ("calls", "again")}
+    title = ascii(found.line())[1:-1].replace("\\", "/").replace('"""', "'''")
+    return _TEST.format(
+        title=title,
+        found_with=ascii(whole["found_with"])[1:-1],
+        story=ascii_pretty(story),
+    )
+
+
+def ascii_pretty(value: Any) -> str:
+    """A value as Python source that any editor shows."""
+    return (
+        pprint.pformat(value, width=96, sort_dicts=False)
+        .encode("ascii", "backslashreplace")
+        .decode()
+    )

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Playing a finding again: ``cri-conformance replay FILE --cri-endpoint X``, and in a test.
+
+Exit status 0: it no longer happens. 1: it still does. 2: the file or an option is wrong, or
+there is no runtime to ask.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cri_conformance.contract.clause import Minor
+from cri_conformance.contract.register import register
+from cri_conformance.expect.judge import Rules
+from cri_conformance.fuzz.campaign import Bench, shows
+from cri_conformance.fuzz.finding import Finding, Kind
+from cri_conformance.fuzz.judging import CampaignJudge
+from cri_conformance.fuzz.modes import MODES
+from cri_conformance.fuzz.tools import Tools
+from cri_conformance.fuzz.write import FORMAT
+from cri_conformance.settings import Settings
+from cri_conformance.target import Preparation, Target, TargetError, connect
+from cri_conformance.wire.history import in_lines
+from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
+
+#: Its steps are there, and how they are to be played.
+_KEYS = {"format", "mode", "kind", "clause", "cause", "permitted", "actual", "steps"}
+
+
+class ReplayError(Exception):
+    """A replay file that can't be played; one line that says why."""
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The document of a replay file, or of a finding's folder. Raises ReplayError."""
+    file = path / "replay.json" if path.is_dir() else path
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReplayError(f"{file} can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ReplayError(f"{file} is no JSON: {error}") from None
+    if not isinstance(document, dict) or not document.keys() >= _KEYS:
+        raise ReplayError(f"{file} is no replay file of a campaign's")
+    if document["format"] != FORMAT:
+        raise ReplayError(f"{file} has format {document['format']}; this version knows {FORMAT}")
+    if document["mode"] not in MODES:
+        raise ReplayError(f"{file}: there is no mode {document['mode']!r} in this version")
+    if document["clause"] and document["clause"] not in register():
+        raise ReplayError(f"{file}: the contract has no clause {document['clause']}")
+    if not document["steps"]:
+        raise ReplayError(f"{file} has no steps to play: what was found came of no sequence")
+    return document
+
+
+def happens(target: Target, document: dict[str, Any]) -> bool:
+    """Whether what a replay file tells of happens with this runtime."""
+    finding = Finding(
+        Kind(document["kind"]),
+        document["mode"],
+        document["clause"],
+        document["cause"],
+        document["permitted"],
+        document["actual"],
+        seed=0,
+    )
+    rules = Rules(register(), Minor.parse(target.facts.minor))
+    tools = Tools(target)
+    try:
+        with target.scope() as runtime:
+            judge = CampaignJudge(rules, target.client.history.mark)
+            bench = Bench(runtime, judge, target, tools)
+            return shows(MODES[document["mode"]], finding, bench, document["steps"])
+    except RuntimeGone:
+        # It crashed, and did not come back.
+        return finding.kind in (Kind.CRASH, Kind.HANG)
+    finally:
+        tools.close()
+
+
+def check(target: Target, document: dict[str, Any]) -> None:
+    """For a test. Raises AssertionError if it still happens."""
+    told = f"permitted {document['permitted']}; got {document['actual']}"
+    assert not happens(target, document), f"{document['clause'] or document['kind']}: {told}"
+
+
+def run(path: Path, settings: Settings) -> int:
+    """Play a file against a runtime and say what came; the exit status."""
+    document = load(path)
+    try:
+        with Preparation(settings) as preparation:
+            target = connect(settings, preparation.facts)
+            try:
+                again = happens(target, document)
+                lines = in_lines(target.client.history.transcript(0), width=160)
+            finally:
+                target.client.close()
+                preparation.clean()
+    except (TargetError, SetupFailed) as error:
+        raise ReplayError(f"--cri-endpoint {settings.endpoint}: {error}") from None
+    for line in lines:
+        print(line)
+    verdict = "still happens" if again else "no longer happens"
+    what = document["clause"] or document["kind"]
+    print(f"{verdict}: {what}: permitted {document['permitted']}; got {document['actual']}")
+    return int(again)
