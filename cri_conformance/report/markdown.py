@@ -12,7 +12,7 @@ from pathlib import Path
 from cri_conformance.contract.verdict import Verdict
 from cri_conformance.report import reasons
 from cri_conformance.report.files import write_text
-from cri_conformance.report.schema import ClauseResult, Results
+from cri_conformance.report.schema import Baseline, ClauseResult, Results
 from cri_conformance.report.text import one_line, took
 from cri_conformance.report.view import banner
 
@@ -47,6 +47,17 @@ def render(results: Results) -> str:
         "|" + "--:|" * len(_ORDER),
         "| " + " | ".join(str(results["summary"][key]) for key in _ORDER) + " |",  # type: ignore[literal-required]
     ]
+    base = results["baseline"]
+    if base["source"]:
+        who = code(f"{base['runtime_name']} {base['runtime_version']}")
+        counts = [f"{len(ids)} {told}" for told, ids in _against(base) if ids]
+        lines += ["", f"Against the baseline ({who}): {', '.join(counts) or 'nothing otherwise'}."]
+    by_state: dict[str, list[str]] = {}
+    for profile in results["profiles"]:
+        by_state.setdefault(profile["verdict"], []).append(profile["name"])
+    if by_state:
+        told_of = (f"{state}: {', '.join(names)}" for state, names in by_state.items())
+        lines += ["", f"Profiles {'; '.join(told_of)}."]
     of = {
         verdict: [clause for clause in results["clauses"] if clause["verdict"] == verdict]
         for verdict in Verdict
@@ -61,7 +72,8 @@ def render(results: Results) -> str:
         lines += ["", "### Broken", ""]
         for clause in of[Verdict.BROKEN][:SHOWN]:
             lines += [
-                f"- {code(clause['id'])} ({clause['level']}): {_prose(clause['text'])}",
+                f"- {code(clause['id'])} ({clause['level']}"
+                f"{', new' if clause['id'] in base['new'] else ''}): {_prose(clause['text'])}",
                 f"  - permitted: {code(clause['permitted'])}",
                 f"  - seen: {code(clause['actual'])}",
             ]
@@ -90,6 +102,14 @@ def render(results: Results) -> str:
 
 _ORDER = ("held", "broken", "known", "warned", "recorded", "error", "not exercised", "stale")
 _BLAMES = {"environment": "environment or runtime", "suite": "mistake of the suite"}
+
+
+def _against(base: Baseline) -> list[tuple[str, list[str]]]:
+    return [
+        ("newly broken", base["new"]),
+        ("mended", base["gone"]),
+        ("not judged this time", base["unjudged"]),
+    ]
 
 
 def code(text: str, longest: int = 300) -> str:

@@ -15,7 +15,7 @@ from cri_conformance.report.cards import RICH, Card, Trouble, cards, troubles
 from cri_conformance.report.exit import Ending, ending, judged
 from cri_conformance.report.latency import MARKS, LatencyRow, latency_row
 from cri_conformance.report.lifecycle import Table, tables
-from cri_conformance.report.schema import EARLIER, ClauseResult, Results
+from cri_conformance.report.schema import EARLIER, ClauseResult, ProfileResult, Results
 from cri_conformance.report.terminal import said
 from cri_conformance.report.text import count, took
 from cri_conformance.report.tree import calls
@@ -79,6 +79,27 @@ class View:
     #: Clauses that have a card: their anchor is there and not in the tree.
     carded: frozenset[str]
 
+    @property
+    def broken_first(self) -> list[Card]:
+        """What broke, what is new against the baseline first."""
+        new = set(self.results["baseline"]["new"])
+        return sorted(self.broken, key=lambda card: card.clause["id"] not in new)
+
+    @property
+    def against(self) -> list[tuple[str, list[str]]]:
+        """What is otherwise than in the baseline."""
+        base = self.results["baseline"]
+        found = [
+            ("newly broken", base["new"]),
+            ("not kept then, and held now", base["gone"]),
+            ("judged then, and not now", base["unjudged"]),
+        ]
+        return [(title, ids) for title, ids in found if ids]
+
+    def profile_tone(self, profile: ProfileResult) -> str:
+        """The class that colours a profile's verdict."""
+        return _PROFILE_TONES.get(profile["verdict"], "v-not-exercised")
+
     def reason(self, clause: ClauseResult) -> str:
         """Why a clause was not exercised, without the detail."""
         return str(reasons.reason_of(clause["reason"]))
@@ -119,6 +140,7 @@ def view(results: Results) -> View:
     )
 
 
+_PROFILE_TONES = {"conformant": "v-held", "partial": "v-warned", "broken": "v-broken"}
 _TONES = {
     Ending.HELD: ("good", "CONFORMS"),
     Ending.BROKEN: ("bad", "BROKEN"),

@@ -119,6 +119,16 @@ def test_a_failure_shows_everything(big):
     assert CONTAINER in page.titles
 
 
+def test_what_is_new_against_the_baseline_comes_first(big):
+    text, _ = big
+    first = text.partition("<nav")[0]
+    assert "2 newly broken" in re.sub("<[^>]+>", "", first).replace("\n", " ")
+    (broke,) = re.findall('<ol class="index">(.*?)</ol>', first, re.DOTALL)
+    lines = broke.strip().split("</li>")[:-1]
+    assert [">new<" in line for line in lines] == [True] * 2 + [False] * 3
+    assert all(f'href="#profile-{one["name"]}"' in first for one in large()["profiles"])
+
+
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
