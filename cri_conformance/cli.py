@@ -124,6 +124,9 @@ def _parser() -> _Parser:
     for option in ("--upstream", "--fault", "--listen"):
         fault.add_argument(option, required=True, metavar="ID" if option == "--fault" else "URL")
 
+    report = command("report", _report, "make the report of a run that was killed, or goes on")
+    report.add_argument("folder", type=Path, metavar="DIR", help="what --cri-report named")
+
     sweep = command("sweep", _sweep, "remove what killed runs left behind, and nothing else")
     sweep.add_argument("--cri-endpoint", required=True, metavar="ENDPOINT")
     sweep.add_argument("--cri-image-endpoint", metavar="ENDPOINT", default="")
@@ -253,6 +256,24 @@ def _fault(arguments: argparse.Namespace) -> int:
     from cri_conformance.faults import proxy
 
     return int(proxy.serve(arguments.upstream, arguments.fault, arguments.listen) or 0)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from cri_conformance.report import journal, load, remade, terminal
+    from cri_conformance.report.folder import PAGE, write
+
+    folder: Path = arguments.folder
+    try:
+        results = remade.results(folder, _bound)
+        write(results, folder)
+    except (journal.JournalError, load.ResultsError) as error:
+        raise UserError(str(error)) from None
+    except OSError as error:
+        raise UserError(f"the report can't be written to {folder}: {error.strerror}") from None
+    for line, _ in terminal.summary_lines(results, 0):
+        print(line)
+    print(f"report: {folder / PAGE}")
+    return 0
 
 
 def _sweep(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,12 @@ _OPTIONS = (
     ("--cri-image-endpoint", "ENDPOINT", "where the image service listens, if elsewhere"),
     ("--cri-runtime-handler", "NAME", "the runtime handler to judge (default: the runtime's own)"),
     ("--cri-timeout", "SECONDS", "deadline of a call that has none of its own (default: 10)"),
+    (
+        "--cri-run-timeout",
+        "SECONDS",
+        "the whole run ends after so long, with a report of what it has found until then "
+        "(default: 3600; with --cri-depth nightly 86400)",
+    ),
     ("--cri-level", "LEVELS", "judge only these levels, as in MUST,KUBELET (default: all)"),
     ("--cri-depth", "DEPTH", "gate (minutes, fixed examples; default) or nightly (hours)"),
     ("--cri-clause", "PATTERN", "judge only clauses whose id matches, as in 'StopPodSandbox.*'"),

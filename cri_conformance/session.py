@@ -12,9 +12,7 @@ import contextlib
 import json
 import os
 import shlex
-import signal
 import sys
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Generator
@@ -35,12 +33,16 @@ from cri_conformance.contract.register import register
 from cri_conformance.expect.explore import Depth
 from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import SuiteMistake
+from cri_conformance.leaving import Leaving
 from cri_conformance.report import exit as exit_codes
-from cri_conformance.report import github, json_file, junit, load, terminal
+from cri_conformance.report import folder, github, journal, junit, load, terminal
 from cri_conformance.report.collect import Collector
 from cri_conformance.report.environment import environment
+from cri_conformance.report.journal import Journal
 from cri_conformance.report.schema import EARLIER
+from cri_conformance.report.text import count, one_line
 from cri_conformance.target import Facts, Preparation, Target, TargetError
+from cri_conformance.wire import endpoint
 from cri_conformance.wire.leaks import Leaks
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
@@ -79,14 +81,6 @@ def make(config: pytest.Config) -> Session:
         raise pytest.UsageError(f"--cri-expectations: {error}") from None
     except load.ResultsError as error:
         raise pytest.UsageError(f"--cri-baseline: {error}") from None
-
-
-def _end_in_good_order_on_sigterm() -> None:
-    """Take SIGTERM, by which CI systems cancel a job, as Ctrl-C: what we made is removed."""
-    if threading.current_thread() is threading.main_thread() and (
-        signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    ):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _taken_for_tests(config: pytest.Config) -> str:
@@ -133,6 +127,9 @@ class Session:
         self._leftovers: list[str] = []
         self._stopped = ""
         self._started = time.time()
+        self._session: pytest.Session | None = None
+        self._leaving = Leaving(self._stop, self._leave_at_once, self._leave_by_force)
+        self._journal: Journal | None = None
         self._report_problem = ""
         #: Whether tests that are not the suite's failed, or passed: a vendor's, on our fixtures.
         self._foreign_failed = self._foreign_passed = False
@@ -209,9 +206,12 @@ class Session:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         if self._config.option.collectonly:
             return
-        _end_in_good_order_on_sigterm()
+        self._session = session
+        seconds = self.settings.run_timeout if self.leads else 0.0
+        self._leaving.watch(seconds, f"the run took longer than --cri-run-timeout={seconds:g}")
         if self.leads:
             self._prepare()
+            self._begin_journal()
         else:
             worker_input: dict[str, Any] = self._config.workerinput  # type: ignore[attr-defined]
             self.facts = Facts(**worker_input[_FACTS])
@@ -265,6 +265,29 @@ class Session:
         except expectations.ExpectationsError as error:
             raise pytest.UsageError(f"--cri-expectations: {error}") from None
 
+    def _begin_journal(self) -> None:
+        """What is found goes into a file at once; the report of an earlier run makes room."""
+        where = self.settings.report
+        folder.clear(where)
+        try:
+            begin = {
+                "suite": self._about_suite(complete=False),
+                "target": self._about_target(),
+                "environment": environment(),
+                "leftovers": [f"{EARLIER}{what}" for what in self._leftovers],
+                "owner": self.facts.run_owner,
+            }
+            self._journal = Journal(where / journal.NAME, begin)
+        except OSError as error:
+            # Told at the end too, if it still can't be written.
+            self._report_problem = f"the report can't be written to {where}: {error}"
+
+    def _sweep_command(self) -> str:
+        words = ["cri-conformance", "sweep", "--cri-endpoint", self.facts.endpoint]
+        if self.facts.image_endpoint:
+            words += ["--cri-image-endpoint", self.facts.image_endpoint]
+        return shlex.join(words)
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         node.workerinput[_FACTS] = self.facts.plain()
@@ -277,8 +300,9 @@ class Session:
         lines = [
             f"cri: {chosen.endpoint}"
             + ("" if chosen.endpoint == facts.endpoint else f" ({facts.endpoint})")
-            + f", {facts.runtime_name} {facts.runtime_version}, judged by CRI {facts.minor}"
-            f" ({facts.minor_source}), depth {chosen.depth}, seed {chosen.seed}"
+            + f", {one_line(facts.runtime_name, 80)} {one_line(facts.runtime_version, 80)}"
+            f", judged by CRI {facts.minor} ({facts.minor_source}), depth {chosen.depth}"
+            f", seed {chosen.seed}"
         ]
         if better := _taken_for_tests(self._config):
             lines.append(
@@ -288,10 +312,12 @@ class Session:
         if facts.no_pulls:
             lines.append(f"cri: {facts.no_pulls}")
         if self._leftovers:
-            some = ", ".join(self._leftovers[:3]) + (" …" if len(self._leftovers) > 3 else "")
+            some = ", ".join(one_line(what, 100) for what in self._leftovers[:3]) + (
+                " …" if len(self._leftovers) > 3 else ""
+            )
             lines.append(
-                f"cri: earlier runs left {len(self._leftovers)} objects behind ({some}); remove "
-                f"them with: cri-conformance sweep --cri-endpoint {facts.endpoint}"
+                f"cri: earlier runs left {count(len(self._leftovers), 'object')} behind ({some}); "
+                f"remove with: {self._sweep_command()}"
             )
         if self._known.source:
             about = self._known
@@ -429,6 +455,8 @@ class Session:
         record = getattr(report, "cri", None)
         if self.leads and record:
             self._collecting().add(record)
+            if self._journal is not None:
+                self._journal.add(record, time.time() - self._started)
             if record["blame"] == "environment" and "no longer answers" in record["message"]:
                 self._stopped = record["message"]
         if getattr(report, "cri_foreign", False):
@@ -473,9 +501,51 @@ class Session:
             self._finish(session, exitstatus)
 
     def pytest_unconfigure(self) -> None:
+        self._leaving.end()
         # A plugin that fails at the start of the session keeps pytest from finishing it.
         if self._preparation is not None:
             self._preparation.__exit__()
+
+    def _stop(self, why: str) -> None:
+        """Asked for by a signal ("") or the watchdog: also if something swallows the interrupt."""
+        self._stopped = self._stopped or why or exit_codes.INTERRUPTED
+        if self._session is not None:
+            self._session.shouldstop = self._stopped
+
+    def _leave_at_once(self) -> None:
+        """A second signal: nothing is removed, and nothing written that is not there already."""
+        if not self.leads or self._preparation is None:
+            return
+        lines = ["left at once: what this run made may still be there"]
+        if self.settings.endpoint != endpoint.REFERENCE:
+            lines.append(f"remove it with: {self._sweep_command()}")
+        if self._journal is not None:
+            where = shlex.quote(str(self.settings.report))
+            lines.append(f"see what was found with: cri-conformance report {where}")
+        self._say(lines)
+
+    def _leave_by_force(self, why: str) -> int:
+        """The end in good order does not come, and this is no longer the main thread."""
+        if not self.leads or self._preparation is None:
+            return int(pytest.ExitCode.INTERRUPTED)
+        self._stopped = self._stopped or why
+        objects = f"what this run made, as it had to be ended by force ({self._sweep_command()})"
+        status = self._report(int(pytest.ExitCode.INTERRUPTED), [objects])
+        lines = [f"ended by force: {self._stopped}", *self._end_lines()]
+        if self.settings.endpoint != endpoint.REFERENCE:
+            lines.append(f"remove what is left with: {self._sweep_command()}")
+        self._say(lines)
+        return status
+
+    def _say(self, lines: list[str]) -> None:
+        """Say something although pytest may have taken stdout and stderr away."""
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        if capture is not None:
+            with contextlib.suppress(Exception):
+                capture.suspend_global_capture()
+        text = "".join(f"cri: {line}\n" for line in lines)
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n{text}".encode(errors="backslashreplace"))
 
     def _finish(self, session: pytest.Session, exitstatus: int) -> None:
         if not self.leads:
@@ -487,12 +557,21 @@ class Session:
             return
         left = [*self._leaks(), *self._preparation.clean()]
         self._preparation.__exit__()
-        collector = self._collecting()
-        if self.target:
-            collector.add_latencies(self.target.client.history.latencies.plain())
         if exitstatus == pytest.ExitCode.INTERRUPTED:
             self._stopped = self._stopped or exit_codes.INTERRUPTED
         self._stopped = self._stopped or str(session.shouldfail or session.shouldstop or "")
+        session.exitstatus = self._report(int(exitstatus), left)
+        if self._foreign_passed and not self._results["tests"]:
+            # They were given fixtures, and asked for no verdict on any clause.
+            session.exitstatus = exitstatus
+        if self._foreign_failed and session.exitstatus not in (1, 2, 3, 4):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _report(self, exitstatus: int, left: list[str]) -> int:
+        """Write the report; the run's exit status. ``left``: what could not be removed."""
+        collector = self._collecting()
+        if self.target:
+            collector.add_latencies(self.target.client.history.latencies.plain())
         self._results = collector.results(
             self._about_suite(complete=not self._stopped),
             self._about_target(),
@@ -500,28 +579,27 @@ class Session:
             [*(f"{EARLIER}{what}" for what in self._leftovers), *left],
             self._campaigns(),
         )
-        session.exitstatus = exit_codes.status(self._results, int(exitstatus))
-        if self._foreign_passed and not self._results["tests"]:
-            # They were given fixtures, and asked for no verdict on any clause.
-            session.exitstatus = exitstatus
-        if self._foreign_failed and session.exitstatus not in (1, 2, 3, 4):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        # Workers have no use for the page, and the template engine is not light.
-        from cri_conformance.report import html, markdown
-
-        folder = self.settings.report
+        where = self.settings.report
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            json_file.write(self._results, folder / "results.json")
-            html.write(self._results, folder / "index.html")
-            junit.write(self._results, folder / "junit.xml", self._foreign)
-            markdown.write(self._results, folder / "summary.md")
+            folder.write(self._results, where, self._foreign)
+            self._report_problem = ""
         except OSError as error:
-            self._report_problem = f"the report can't be written to {folder}: {error}"
+            self._report_problem = f"the report can't be written to {where}: {error}"
         step_summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
         if step_summary and not self.matrix:
+            from cri_conformance.report import markdown
+
             with contextlib.suppress(OSError):
                 markdown.append(self._results, Path(step_summary))
+        if self._journal is not None:
+            self._journal.close(remove=not self._report_problem)
+            self._journal = None
+        return exit_codes.status(self._results, exitstatus)
+
+    def _end_lines(self) -> list[str]:
+        """What the run came to in one line, and where its report is."""
+        where = self._report_problem or f"report: {self.settings.report / folder.PAGE}"
+        return [terminal.said(self._results)[0], where]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._results is None:
@@ -530,10 +608,8 @@ class Session:
         verbose = self._config.get_verbosity()
         for line, markup in terminal.summary_lines(self._results, verbose):
             terminalreporter.write_line(line, **markup)
-        if self._report_problem:
-            terminalreporter.write_line(self._report_problem, red=True)
-        else:
-            terminalreporter.write_line(f"report: {self.settings.report / 'index.html'}")
+        *_, where = self._end_lines()
+        terminalreporter.write_line(where, red=bool(self._report_problem))
         if os.environ.get("GITHUB_ACTIONS") == "true" and not self.matrix:
             for line in github.lines(self._results):
                 terminalreporter.write_line(line)

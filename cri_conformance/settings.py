@@ -20,6 +20,8 @@ from cri_conformance.wire import endpoint
 
 DEPTHS = ("gate", "nightly")
 DEFAULT_TIMEOUT = 10.0
+#: Seconds of a whole run, by its depth: a last resort, many times what a run takes.
+DEFAULT_RUN_TIMEOUT = {"gate": 3600.0, "nightly": 86_400.0}
 DEFAULT_REPORT = "reports/latest"
 DEFAULT_FUZZ_DIR = ".cri-fuzz"
 LOOPBACK = "127.0.0.1"
@@ -45,6 +47,7 @@ class Settings:
     image_endpoint: str = ""
     handler: str = ""
     timeout: float = DEFAULT_TIMEOUT
+    run_timeout: float = DEFAULT_RUN_TIMEOUT["gate"]
     levels: frozenset[Level] = frozenset()
     strict: bool = False
     depth: str = DEPTHS[0]
@@ -140,7 +143,13 @@ def read(config: pytest.Config) -> Settings:
         endpoint=name,
         image_endpoint=image_name,
         handler=text("--cri-runtime-handler"),
-        timeout=_number(text("--cri-timeout"), DEFAULT_TIMEOUT),
+        timeout=_seconds("--cri-timeout", text("--cri-timeout"), DEFAULT_TIMEOUT),
+        run_timeout=_seconds(
+            "--cri-run-timeout",
+            text("--cri-run-timeout"),
+            # A campaign takes the time it was given, or as long as its steps take.
+            max(DEFAULT_RUN_TIMEOUT["nightly" if fuzz else depth], 2 * fuzz.seconds if fuzz else 0),
+        ),
         levels=_levels(text("--cri-level")),
         strict=bool(setting(config, "--cri-strict")),
         depth=depth,
@@ -200,13 +209,13 @@ def _shown(host: str, port: int) -> str:
     return f"{host}:{port}" if port else host
 
 
-def _number(text: str, default: float) -> float:
+def _seconds(option: str, text: str, default: float) -> float:
     try:
         value = float(text) if text else default
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise pytest.UsageError(f"--cri-timeout is a number of seconds above 0, not {text!r}")
+        raise pytest.UsageError(f"{option} is a number of seconds above 0, not {text!r}")
     return value
 
 

@@ -21,7 +21,7 @@ import pytest
 from cri_conformance.report.profiles import JUDGED
 from cri_conformance.report.schema import ClauseResult, Finding, Results
 
-#: What the session says in ``suite.stopped`` when a person stopped the run.
+#: What ``suite.stopped`` begins with when a person stopped the run.
 INTERRUPTED = "interrupted"
 
 
@@ -41,7 +41,7 @@ def status(results: Results, pytest_status: int) -> int:
     """The exit status of a run that pytest would have ended with ``pytest_status``."""
     # A runtime that goes away stops the run too, and pytest calls that an interruption:
     # only one by a person (or by pytest, which then says nothing of why) stays one.
-    gone = results["suite"]["stopped"] not in ("", INTERRUPTED)
+    gone = results["suite"]["stopped"] and not _interrupted(results)
     if pytest_status == pytest.ExitCode.INTERRUPTED and not gone:
         return pytest_status
     if pytest_status in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
@@ -61,7 +61,7 @@ def status(results: Results, pytest_status: int) -> int:
 
 def ending(results: Results) -> Ending:
     """How the run ended, by its results alone."""
-    if results["suite"]["stopped"] == INTERRUPTED:
+    if _interrupted(results):
         return Ending.INTERRUPTED
     missing = any(profile["missing"] for profile in results["profiles"])
     bad = results["summary"]["broken"] or results["stale"] or missing or failures(results)
@@ -90,6 +90,11 @@ def failures(results: Results) -> list[Finding]:
         for finding in campaign["findings"]
         if finding["counts"]
     ]
+
+
+def _interrupted(results: Results) -> bool:
+    """Whether a person stopped the run; more may follow the word."""
+    return results["suite"]["stopped"].startswith(INTERRUPTED)
 
 
 def judged(clauses: list[ClauseResult]) -> list[ClauseResult]:

@@ -25,9 +25,18 @@ def write(results: Results, path: Path) -> None:
 
 def dumps(results: Results) -> str:
     """The document as JSON that any parser takes, whatever the runtime sent."""
-    text = json.dumps(_plain(results), ensure_ascii=False, indent=1, allow_nan=False)
+    return _dumped(results, 1) + "\n"
+
+
+def line(value: Mapping[str, Any]) -> str:
+    """The same for a line of JSON."""
+    return _dumped(value, None) + "\n"
+
+
+def _dumped(value: Mapping[str, Any], indent: int | None) -> str:
+    text = json.dumps(_plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
     # Such characters can only stand inside strings, where an escape means the same.
-    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _plain(value: Any) -> Any:

@@ -32,7 +32,7 @@ class Suite(TypedDict):
     started: str  # RFC 3339, UTC
     seconds: float
     complete: bool  # False when it stopped early
-    stopped: str  # why it stopped early: "interrupted", or what the runtime did
+    stopped: str  # why it stopped early: "interrupted …", or what the runtime did
     as_of: str  # --cri-clauses-as-of: the version of the suite by whose clauses it is judged
     profiles: list[str]  # what the runtime claims to support; [] for all that it shows
 

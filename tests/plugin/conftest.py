@@ -62,10 +62,10 @@ class Place:
         """Run pytest here to its end."""
         return self.end(self.start(*words, **environment))
 
-    def end(self, process: subprocess.Popen[str]) -> Ran:
+    def end(self, process: subprocess.Popen[str], within: float = STUCK) -> Ran:
         """Wait for it."""
         try:
-            output, _ = process.communicate(timeout=STUCK)
+            output, _ = process.communicate(timeout=within)
         except subprocess.TimeoutExpired:
             process.kill()
             output, _ = process.communicate()
@@ -77,6 +77,10 @@ class Place:
         path = self.folder / name
         found: str = wait_for(lambda: path.exists() and path.read_text(encoding="utf-8"), name)
         return found
+
+    def await_path(self, name: str) -> None:
+        """Wait until a file is there, be it empty."""
+        wait_for((self.folder / name).exists, name)
 
     def left(self) -> list[str]:
         """Temporary files of ours that are still there."""

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a run ends that does not come to its end by itself.
+
+The first signal ends it in good order: what was made is removed, the report written. So does
+the watchdog, when the run's time is over. A second signal ends it at once. And what does not
+end in good order within ``GRACE`` seconds (a runtime may answer each removal very slowly) is
+ended by force, from a thread of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+#: Seconds for an end in good order.
+GRACE = 120.0
+#: Seconds after which another signal is a second one. ``timeout`` and others send theirs to the
+#: process and to its group: that is one.
+AGAIN_AFTER = 0.4
+
+#: Ctrl-C, by which CI systems cancel a job, and a terminal that was closed.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Leaving:
+    """Signals and the watchdog of one process. Each function is called once at most.
+
+    ``stop(why)`` asks for an end in good order, with "" for a signal; KeyboardInterrupt follows.
+    ``at_once()`` is what to say before the process is gone. ``by_force(why)``, in another thread,
+    does what can still be done, and returns the exit status.
+    """
+
+    def __init__(
+        self,
+        stop: Callable[[str], None],
+        at_once: Callable[[], None],
+        by_force: Callable[[str], int],
+    ) -> None:
+        self._stop = stop
+        self._at_once = at_once
+        self._by_force = by_force
+        self._why = ""
+        self._asked: float | None = None
+        self._over = threading.Event()
+        self._before: dict[int, Any] = {}
+
+    def watch(self, seconds: float, why: str) -> None:
+        """From now on signals are ours. The run ends after ``seconds`` because of ``why``."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        ours_to_take = (signal.SIG_DFL, signal.default_int_handler)
+        for number in _SIGNALS:
+            if (before := signal.getsignal(number)) in ours_to_take:
+                self._before[number] = before
+                signal.signal(number, self._on_signal)
+        if seconds and signal.SIGINT in self._before:
+            threading.Thread(target=self._wait, args=(seconds, why), daemon=True).start()
+
+    def end(self) -> None:
+        """The run is over: signals mean again what they did before."""
+        self._over.set()
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before.clear()
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._asked is None:
+            self._asked = now
+            if not self._why:
+                threading.Thread(target=self._force, daemon=True).start()
+            self._stop(self._why)
+            raise KeyboardInterrupt
+        if now - self._asked >= AGAIN_AFTER:
+            self._at_once()
+            os._exit(128 + number)
+
+    def _wait(self, seconds: float, why: str) -> None:
+        if not self._over.wait(seconds) and self._asked is None:
+            self._why = why
+            main = threading.main_thread().ident
+            assert main is not None
+            signal.pthread_kill(main, signal.SIGINT)
+            # A main thread that does not come back from what it does takes no signal.
+            self._force()
+
+    def _force(self) -> None:
+        if not self._over.wait(GRACE):
+            self._over.set()
+            os._exit(self._by_force(self._why or "it did not end in good order"))
