@@ -12,7 +12,7 @@ import secrets
 from dataclasses import dataclass
 
 from cri_conformance.api import types
-from cri_conformance.build.image import NONCE_LABEL
+from cri_conformance.build.image import NONCE_LABEL, repository_for
 from cri_conformance.registry import authority, oci
 from cri_conformance.registry.server import Registry
 from cri_conformance.settings import Settings
@@ -57,7 +57,7 @@ def open_registry(settings: Settings, number: int = 0) -> Registry:
 def check(client: Client, settings: Settings, run: Run) -> Pulling:
     """Let the runtime pull once. Nothing is left of it. Raises RegistryError, RuntimeGone."""
     here = oci.architecture_here()
-    repository = f"cri-conformance/probe-{secrets.token_hex(4)}"
+    repository = repository_for("probe", run.nonce)
     several = {name: _image(name, run) for name in dict.fromkeys((here, *_ARCHITECTURES))}
     tag = f"{run.nonce}-{run.owner}"
     with contextlib.closing(open_registry(settings)) as registry:

@@ -141,13 +141,15 @@ def _folders() -> Iterator[tuple[Path, str, str]]:
 
 
 def _judge_image(image: types.Image, dead: set[str], users: list[Any], found: Found) -> None:
-    tags = [tag for tag in image.repo_tags if is_ours(tag)]
-    runs = [owner_in_name(tag) for tag in tags]
+    # Runtimes take all names of an image away with one of them.
+    names = [*image.repo_tags, *image.repo_digests]
+    own = [name for name in names if is_ours(name)]
+    # Not all names by digest tell a run: those by tag do, where there are any.
+    tags = [name for name in own if name in image.repo_tags] or own
+    runs = [owner_in_name(name) for name in tags]
     gone = [not owner_alive(owner) if owner else nonce in dead for nonce, owner in runs]
     if not tags or not all(gone):
         return
-    # Runtimes take all names of an image away with one of them.
-    names = [*image.repo_tags, *image.repo_digests]
     if foreign := [name for name in names if not is_ours(name)]:
         found.kept.append(f"kept image {tags[0]}: it is named {foreign[0]} too")
         return

@@ -170,17 +170,17 @@ class Preparation:
                 for item in ours(self._client, self.run, lister)
                 if (line := remove(self._client, rpc, item.id))
             ]
-            for tag in self._image_tags():
-                _remove_image(self._client, tag)
+            for name in self._image_names():
+                _remove_image(self._client, name)
             return left
         except (RuntimeGone, SetupFailed) as error:
             return [f"could not look for what this run left: {error}"]
 
-    def _image_tags(self) -> list[str]:
-        """The names of this run's own images, one for each."""
+    def _image_names(self) -> list[str]:
+        """The names of this run's own images, by tag and by digest."""
         listed = answer(self._client.call("ListImages"), "ListImages")
-        tags = [tag for image in listed.images for tag in image.repo_tags]
-        return [tag for tag in tags if image_builder.owner_in_name(tag)[0] == self.run.nonce]
+        names = [name for one in listed.images for name in (*one.repo_tags, *one.repo_digests)]
+        return [name for name in names if image_builder.owner_in_name(name)[0] == self.run.nonce]
 
     def _prepare(self) -> Facts:
         settings = self.settings

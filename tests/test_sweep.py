@@ -11,7 +11,7 @@ import pytest
 
 from cri_conformance import sweep
 from cri_conformance.api import types
-from cri_conformance.build.image import REPOSITORY, reference_for
+from cri_conformance.build.image import REPOSITORY, reference_for, repository_for
 from cri_conformance.wire.client import Client
 from cri_conformance.wire.identity import OWNER_LABEL, RUN_LABEL, Run
 from cri_conformance.wire.outcome import Ok, Outcome, Refused
@@ -93,6 +93,17 @@ def test_an_image_goes_if_its_tag_or_anything_else_names_an_owner_that_is_gone(
     _folder(tmp_path, Run("0ddba115", DEAD.owner))
     list(sweep.sweep(_client(runtime)))
     assert runtime.removed == [f"RemoveImage {reference}" for reference in gone]
+
+
+def test_an_image_without_a_tag_goes_by_its_digest(runtime: FakeRuntime, tmp_path: Path) -> None:
+    _folder(tmp_path, DEAD)
+    _folder(tmp_path, LIVING)
+    runs = (DEAD.nonce, LIVING.nonce)
+    names = [f"127.0.0.1:5000/{repository_for('pull', nonce)}@sha256:12" for nonce in runs]
+    for name in (*names, "127.0.0.1:5000/cri-conformance/plain@sha256:12"):
+        runtime.images.append(types.Image(id=f"sha256:{len(name)}", repo_digests=[name]))
+    list(sweep.sweep(_client(runtime)))
+    assert runtime.removed == [f"RemoveImage {names[0]}"]
 
 
 @pytest.mark.parametrize("names", [["localhost/mine:1"], []])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import struct
 import subprocess
@@ -25,7 +26,10 @@ from cri_conformance.registry import archive, oci
 #: Repository of the images that runs make for themselves.
 REPOSITORY = "localhost/cri-conformance/shell"
 #: Images of ours are named so; a registry of our own has any address.
-_OURS = re.compile(r"[^/@]+/cri-conformance/[a-z0-9-]+(?::(?P<tag>[^/@]+)|@sha256:[0-9a-f]+)")
+_OURS = re.compile(
+    r"[^/@]+/cri-conformance/[a-z0-9-]+?(?:-(?P<run>[0-9a-f]{8})-[0-9a-f]{8})?"
+    r"(?::(?P<tag>[^/@]+)|@sha256:[0-9a-f]+)"
+)
 #: Label of every image built here: whose it is.
 NONCE_LABEL = "cri-conformance/nonce"
 #: Names another static busybox to build from.
@@ -81,10 +85,20 @@ def is_ours(name: str) -> bool:
 
 
 def owner_in_name(name: str) -> tuple[str, str]:
-    """(nonce, owner) that a run put into the tag; ("", "") for other names, owner may be ""."""
+    """(nonce, owner) that a run put into the tag; ("", "") for other names, owner may be "".
+
+    Where an image has no tag, or one that says nothing, the repository may have the nonce.
+    """
     match = _OURS.fullmatch(name)
     nonce, _, owner = ((match and match["tag"]) or "").partition("-")
+    if not owner and match and match["run"]:
+        return match["run"], ""
     return nonce, owner
+
+
+def repository_for(stem: str, nonce: str) -> str:
+    """A new repository in a registry of ours, whose name says by which run it was made."""
+    return f"cri-conformance/{stem}-{nonce}-{secrets.token_hex(4)}"
 
 
 def build_archive(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
 from cri_conformance.registry.server import CHUNK, Exchange, Trouble
 
@@ -72,8 +73,8 @@ def wrong_length(more: int) -> Trouble:
     return answer
 
 
-def slow(seconds: float, pieces: int = 10) -> Trouble:
-    """Draws the body out over so many seconds."""
+def slow(seconds: float, pieces: int = 10, over: threading.Event | None = None) -> Trouble:
+    """Draws the body out over so many seconds, or hangs up when ``over`` is set."""
 
     def answer(exchange: Exchange) -> bool:
         data = exchange.blob.data
@@ -81,12 +82,19 @@ def slow(seconds: float, pieces: int = 10) -> Trouble:
         size = max(len(data) // pieces, 1)
         for start in range(0, len(data), size):
             exchange.write(data[start : start + size])
-            if exchange.ended.wait(seconds / pieces):
+            if _waited(exchange, seconds / pieces, over):
                 exchange.hang_up()
                 break
         return True
 
     return answer
+
+
+def _waited(exchange: Exchange, seconds: float, over: threading.Event | None) -> bool:
+    """Whether it is over; if not, so many seconds are."""
+    if over is None:
+        return exchange.ended.wait(seconds)
+    return over.wait(seconds) or exchange.ended.is_set()
 
 
 def silent(seconds: float) -> Trouble:

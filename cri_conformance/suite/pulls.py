@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cri_conformance.api import types
-from cri_conformance.build.image import NONCE_LABEL
+from cri_conformance.build.image import NONCE_LABEL, repository_for
 from cri_conformance.expect import Judge
 from cri_conformance.registry import oci
 from cri_conformance.registry.server import Registry
@@ -36,6 +36,7 @@ class Pulls:
     registry: Registry
     architecture: str
     _pulled: dict[str, None] = field(default_factory=dict)
+    _repositories: set[str] = field(default_factory=set)
 
     @property
     def tag(self) -> str:
@@ -45,7 +46,7 @@ class Pulls:
 
     def repository(self, stem: str = "pull") -> str:
         """A repository that nothing is in."""
-        return f"cri-conformance/{stem}-{secrets.token_hex(4)}"
+        return repository_for(stem, self.runtime.workshop.run.nonce)
 
     def image(
         self,
@@ -70,6 +71,7 @@ class Pulls:
         """Put an image, a small one if none is given, into our registry."""
         image = image or self.image()
         repository = repository or self.repository()
+        self._repositories.add(f"{self.registry.address}/{repository}")
         reference = self.registry.push(repository, self.tag if tag is None else tag, image)
         digest = self.registry.reference(repository, image.manifest.digest)
         # Whoever is asked to remove it by these can only mean this image, which we alone have.
@@ -112,6 +114,13 @@ class Pulls:
             outcome = self.runtime.call("ImageStatus", image=spec(reference))
             if not isinstance(outcome, Ok) or outcome.response.HasField("image"):
                 self.remove(reference)
+        # An image whose tag has moved on has kept its name by digest.
+        listed = self.runtime.call("ListImages")
+        for image in listed.response.images if isinstance(listed, Ok) else ():
+            for name in image.repo_digests:
+                if name.partition("@")[0] in self._repositories:
+                    self.runtime.workshop.images.add(name)
+                    self.remove(name)
 
 
 def fails(judge: Judge, clause_id: str, outcome: Outcome) -> None:

@@ -29,8 +29,8 @@ PULL = "ImageService.PullImage"
 MINUTE = 60.0
 #: Seconds within which a call is answered that has nothing to do with a pull under way.
 PROMPT = 5.0
-#: Seconds that the slow registry takes, and after which the client gives it up.
-SLOW, GIVEN_UP = 20.0, 3.0
+#: Seconds that the slow registry takes.
+SLOW = 20.0
 
 _REFUSING = {
     "401": troubles.status(401),
@@ -131,22 +131,16 @@ def test_what_the_registry_does_not_have(pulls: Pulls, judge: Judge) -> None:
     "ImageService.ListImages.prompt-during-pull",
     "ImageService.ImageStatus.prompt-during-pull",
     "ImageService.ImageFsInfo.prompt-during-pull",
-    f"{PULL}.retry-after-deadline",
 )
 def test_a_slow_registry_holds_up_its_own_pull_alone(
     runtime: Runtime, pulls: Pulls, judge: Judge, patience: Callable[[float], float]
 ) -> None:
     slow, quick = pulls.serve(), pulls.serve()
     prompt = patience(PROMPT)
-    pulls.registry.trouble(slow.repository, troubles.on("blobs", troubles.slow(SLOW)))
-    asked = threading.Event()
-
-    def given_up() -> object:
-        asked.set()
-        return pulls.pull(slow.reference, deadline=GIVEN_UP)
+    over = threading.Event()
+    pulls.registry.trouble(slow.repository, troubles.on("blobs", troubles.slow(SLOW, over=over)))
 
     def meanwhile() -> None:
-        asked.wait()
         _until_asked(pulls, slow)
         began = time.monotonic()
         judge.ok(f"{PULL}.not-held-up", pulls.pull(quick.reference, deadline=prompt))
@@ -164,11 +158,14 @@ def test_a_slow_registry_holds_up_its_own_pull_alone(
             what="four calls beside a slow pull",
         )
 
-    together(given_up, meanwhile)
-    pulls.registry.trouble(slow.repository, None)
-    _comes_to_success(
-        pulls, judge, f"{PULL}.retry-after-deadline", slow.reference, patience(MINUTE)
-    )
+    def asked() -> None:
+        try:
+            meanwhile()
+        finally:
+            # Nobody has to wait for its end: the registry hangs up.
+            over.set()
+
+    together(lambda: pulls.pull(slow.reference, deadline=SLOW), asked)
 
 
 def _until_asked(pulls: Pulls, served: Served) -> None:
@@ -181,12 +178,16 @@ def _until_asked(pulls: Pulls, served: Served) -> None:
 
 
 @clause(f"{PULL}.retry-after-deadline")
-@pytest.mark.parametrize("seconds", [0.005, 0.05])
+@pytest.mark.parametrize(
+    "how",
+    [{"deadline": 0.005}, {"deadline": 0.05}, {"cancel_after": 0.02}],
+    ids=["at-once", "soon", "cancelled"],
+)
 def test_a_pull_that_was_given_up(
-    pulls: Pulls, judge: Judge, patience: Callable[[float], float], seconds: float
+    pulls: Pulls, judge: Judge, patience: Callable[[float], float], how: dict[str, float]
 ) -> None:
     served = pulls.serve(pulls.image(oci.layer([oci.File("a", b"a" * 100_000)])))
-    pulls.pull(served.reference, deadline=seconds)
+    pulls.pull(served.reference, **how)
     _comes_to_success(
         pulls, judge, f"{PULL}.retry-after-deadline", served.reference, patience(MINUTE)
     )
