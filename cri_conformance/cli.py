@@ -120,6 +120,26 @@ def _parser() -> _Parser:
         "--lock", metavar="VERSION", help="take PATH's comments as read, at this version of it"
     )
 
+    text = "files of known violations (--cri-expectations)"
+    expectations = commands.add_parser("expectations", help=text, description=text)
+    parts = expectations.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    command("list", _expectations_list, "those that ship with the suite, by name", parts)
+    update = command(
+        "update", _expectations_update, "bring a file up to date from a run's results", parts
+    )
+    update.add_argument("results", type=Path, metavar="RESULTS.json")
+    update.add_argument("--file", type=Path, required=True, metavar="F", help="made if not there")
+    update.add_argument("--check", action="store_true", help="write nothing; 1 if out of date")
+
+    compare = command(
+        "compare",
+        _compare,
+        "runtimes or versions beside each other; 1 if one is worse than the first",
+    )
+    compare.add_argument("results", type=Path, nargs="+", metavar="RESULTS.json")
+    for form, what in (("html", "a page"), ("markdown", "tables"), ("json", "data")):
+        compare.add_argument(f"--{form}", type=Path, metavar="FILE", help=f"write {what}")
+
     fault = command("fault", _fault, "a proxy in front of a runtime that breaks one promise")
     for option in ("--upstream", "--fault", "--listen"):
         fault.add_argument(option, required=True, metavar="ID" if option == "--fault" else "URL")
@@ -250,6 +270,61 @@ def _contract_diff(arguments: argparse.Namespace) -> int:
         print(line)
     print(f"{len(lines)} found to differ; comments were last read at {version or '?'}")
     return 1 if lines else 0
+
+
+def _expectations_list(arguments: argparse.Namespace) -> int:
+    from cri_conformance.contract import expectations
+    from cri_conformance.contract.register import register
+
+    for name in expectations.shipped():
+        found = expectations.find(name, register())
+        print(f"{name}: {len(found.entries)} known violations of {found.runtime or 'any runtime'}")
+    return 0
+
+
+def _expectations_update(arguments: argparse.Namespace) -> int:
+    from cri_conformance.contract.expectations import ExpectationsError
+    from cri_conformance.contract.register import register
+    from cri_conformance.report import known, load
+    from cri_conformance.report.files import write_text
+
+    path = arguments.file
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        found = known.update(text, str(path), load.load(arguments.results), register())
+        if found.lines and not arguments.check:
+            write_text(path, found.text)
+    except (ExpectationsError, load.ResultsError, UnicodeDecodeError) as error:
+        raise UserError(str(error)) from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    for line in found.lines:
+        print(line)
+    if not found.lines:
+        print("up to date")
+    return 1 if found.lines and arguments.check else 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from cri_conformance.report import compare, load
+    from cri_conformance.report.files import write_text
+
+    try:
+        matrix = compare.compare([(str(p), load.load(p)) for p in arguments.results])
+        for path, write in (
+            (arguments.html, compare.as_html),
+            (arguments.markdown, compare.as_markdown),
+            (arguments.json, compare.as_json),
+        ):
+            if path:
+                write_text(path, write(matrix))
+    except load.ResultsError as error:
+        raise UserError(str(error)) from None
+    except OSError as error:
+        raise UserError(f"can't write the comparison: {error}") from None
+    for line in compare.lines(matrix):
+        print(line)
+    return 1 if matrix["worse"] else 0
 
 
 def _fault(arguments: argparse.Namespace) -> int:

@@ -41,6 +41,30 @@ def write(results: Results, path: Path) -> None:
 def render(results: Results) -> str:
     """The page."""
     style, script = _ours("page.css"), _ours("page.js")
+    return (
+        _environment()
+        .from_string(_ours("page.html.jinja"))
+        .render(
+            view=view(results),
+            style=Markup(style),
+            script=Markup(script),
+            policy=(
+                "default-src 'none'; base-uri 'none'; form-action 'none'; "
+                f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+            ),
+        )
+    )
+
+
+def render_page(template: str, styles: tuple[str, ...], **shown: object) -> str:
+    """Another page of ours, without a script."""
+    style = "\n".join(map(_ours, styles))
+    policy = f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src '{_hash(style)}'"
+    made = _environment().from_string(_ours(template))
+    return made.render(style=Markup(style), policy=policy, **shown)
+
+
+def _environment() -> Environment:
     environment = Environment(
         autoescape=True,
         finalize=_finalize,
@@ -51,15 +75,7 @@ def render(results: Results) -> str:
     environment.filters["block"] = lambda text: _Shown(visible(str(text), LONGEST_BLOCK))
     environment.filters["lines"] = lambda lines: _Shown("\n".join(lines))
     environment.filters["data"] = _data
-    return environment.from_string(_ours("page.html.jinja")).render(
-        view=view(results),
-        style=Markup(style),
-        script=Markup(script),
-        policy=(
-            "default-src 'none'; base-uri 'none'; form-action 'none'; "
-            f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
-        ),
-    )
+    return environment
 
 
 def _finalize(value: object) -> object:

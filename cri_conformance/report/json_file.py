@@ -25,7 +25,12 @@ def write(results: Results, path: Path) -> None:
 
 def dumps(results: Results) -> str:
     """The document as JSON that any parser takes, whatever the runtime sent."""
-    return _dumped(results, 1) + "\n"
+    return document(results)
+
+
+def document(value: Mapping[str, Any]) -> str:
+    """Any data of ours as such JSON."""
+    return _dumped(value, 1) + "\n"
 
 
 def line(value: Mapping[str, Any]) -> str:
