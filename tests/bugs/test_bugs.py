@@ -21,9 +21,6 @@ WITHOUT = {
     "not visible": "no black-box client can see it, or bring it about",
     "left open": "the contract leaves it open: recorded where it can be seen, never judged",
     "needs more": "needs what the hosts at hand lack",
-    "Windows": "Windows",
-    "fuzz": "seen by generated traffic alone",
-    "not yet": "no test yet",
 }
 CLASSES = {
     "crash",

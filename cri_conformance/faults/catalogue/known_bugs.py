@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from cri_conformance.api import types
@@ -21,6 +26,8 @@ from cri_conformance.faults.operators import (
     operator,
 )
 from cri_conformance.faults.operators.core import copy_of
+from cri_conformance.wire.cgroups import HIERARCHIES
+from cri_conformance.wire.host_mounts import unmount_below
 
 #: As grpcio has it when the other side is suddenly gone.
 _DEAD = StatusError("UNAVAILABLE", "Socket closed")
@@ -251,6 +258,116 @@ def _leaves_zombies() -> Operator:
     return operator("leaves-zombies", "ExecSync", "each command leaves a zombie", step)
 
 
+# -- what is left, or is not, on the host -----------------------------------------------------
+
+
+def _fails_and_leaves_it(name: str, says: str, *, killed: bool) -> Operator:
+    """What had been set up by then stays; if ``killed``, without its process."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        request = copy_of(call.request)
+        wrong = [name for name in request.config.linux.sysctls if "conformance_none" in name]
+        for name in wrong:
+            del request.config.linux.sysctls[name]
+        response = proceed(request)
+        if wrong and killed:
+            _kill_sandbox(call, response.pod_sandbox_id)
+        if wrong:
+            raise StatusError("UNKNOWN", "no such kernel setting")
+        return response
+
+    return operator(name, "RunPodSandbox", says, step)
+
+
+def _kill_sandbox(call: Call, sandbox: str) -> None:
+    """Kill its first process, if the runtime tells which it is and its cgroup bears it out."""
+    asked = types.PodSandboxStatusRequest(pod_sandbox_id=sandbox, verbose=True)
+    info = " ".join(call.upstream("PodSandboxStatus", asked).info.values())
+    if found := re.search(r'"pid":\s*(\d+)', info):
+        pid = int(found[1])
+        with contextlib.suppress(OSError):
+            if call.request.config.metadata.name in Path(f"/proc/{pid}/cgroup").read_text("utf-8"):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _keeps_cgroups() -> Operator:
+    """cri-o/cri-o commit 20eba5edf7: the cgroup of a container stays until its sandbox goes."""
+
+    def folders(call: Call, memory: Memory, sandbox: str) -> list[Path]:
+        parent = memory.kept(("parent", sandbox), str).lstrip("/")
+        if not parent or call.rpc == "RunPodSandbox":
+            return []
+        return [root / "left" for root in HIERARCHIES.glob(f"*/{parent}")]
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        if call.rpc == "RemovePodSandbox":
+            for folder in folders(call, memory, call.request.pod_sandbox_id):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+        response = proceed(call.request)
+        if call.rpc == "RunPodSandbox":
+            memory.keep(
+                ("parent", response.pod_sandbox_id), call.request.config.linux.cgroup_parent
+            )
+        elif call.rpc == "RemoveContainer":
+            sandbox = memory.sandbox_of(call.request.container_id)
+            for folder in folders(call, memory, sandbox):
+                folder.mkdir(exist_ok=True)
+        return response
+
+    return operator(
+        "keeps-cgroups",
+        ("RunPodSandbox", "RemoveContainer", "RemovePodSandbox"),
+        "the cgroup of a removed container stays",
+        step,
+    )
+
+
+def _needs_its_network() -> Operator:
+    """containerd/containerd#8303, cri-o/cri-o commit d17990aff1: no stop without the namespace."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        asked = types.PodSandboxStatusRequest(
+            pod_sandbox_id=call.request.pod_sandbox_id, verbose=True
+        )
+        try:
+            status = call.upstream("PodSandboxStatus", asked)
+        except StatusError:
+            return proceed(call.request)
+        found = re.search(r'"(/[^"]*/netns/[^"]+)"', " ".join(status.info.values()))
+        running = status.status.state == types.SANDBOX_READY
+        if running and found and not Path(found[1]).exists():
+            raise StatusError("UNKNOWN", f"failed to Statfs {found[1]!r}")
+        return proceed(call.request)
+
+    return operator(
+        "needs-its-network",
+        "StopPodSandbox",
+        "a sandbox whose network namespace is gone can't be stopped",
+        step,
+    )
+
+
+def _unmounts_log_directories() -> Operator:
+    """CVE-2025-0750: what is mounted where the logs are is unmounted with the sandbox."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        response = proceed(call.request)
+        if call.rpc == "RunPodSandbox":
+            if ".." in (given := call.request.config.log_directory):
+                memory.keep(("logs", response.pod_sandbox_id), str(Path(given).resolve()))
+        elif place := memory.kept(("logs", call.request.pod_sandbox_id), str):
+            unmount_below(Path(place))
+        return response
+
+    return operator(
+        "unmounts-log-directories",
+        ("RunPodSandbox", "RemovePodSandbox"),
+        "a removal unmounts what is where the logs are",
+        step,
+    )
+
+
 _HALF_DONE = "despite-half-done"
 _SURVIVES = "RuntimeService.Status.survives-incomplete"
 
@@ -284,6 +401,25 @@ FAULTS = [
         answer_error("CreateContainer", _linked, message="path escapes from parent"),
     ),
     fault("RuntimeService.ExecSync.helpers-reaped", _leaves_zombies()),
+    # cri-o/cri-o#1816.
+    fault(
+        "RuntimeService.RunPodSandbox.failed-processes",
+        _fails_and_leaves_it(
+            "fails-and-leaves-it", "a sandbox that fails late is left as it is", killed=False
+        ),
+        isolated=True,
+    ),
+    # kubernetes/kubernetes#62874.
+    fault(
+        "RuntimeService.RunPodSandbox.failed-network",
+        _fails_and_leaves_it(
+            "fails-and-keeps-its-network", "a sandbox that fails keeps its network", killed=True
+        ),
+        isolated=True,
+    ),
+    fault("RuntimeService.RemoveContainer.cgroup-gone", _keeps_cgroups(), isolated=True),
+    fault("RuntimeService.StopPodSandbox.namespace-gone", _needs_its_network(), isolated=True),
+    fault("PodSandboxConfig.log_directory.others-untouched", _unmounts_log_directories()),
     # containerd/cri commit 5d29598a6.
     fault(
         "MemoryUsage.working_set_bytes.without-inactive",
