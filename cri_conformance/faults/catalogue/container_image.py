@@ -9,7 +9,7 @@ from cri_conformance.faults import changes
 from cri_conformance.faults.conditions import When, status_of
 from cri_conformance.faults.fault import Call, Fault, fault
 from cri_conformance.faults.memory import Memory
-from cri_conformance.faults.operators import alter, answer_error, drop, remembers_request
+from cri_conformance.faults.operators import alter, answer_error, drop
 
 
 def _is_gone(call: Call, memory: Memory) -> bool:
@@ -25,12 +25,14 @@ def _is_gone(call: Call, memory: Memory) -> bool:
 
 _image_gone = When("image-gone", _is_gone)
 _by_id = When("image-by-id", lambda call, memory: "sha256:" in call.request.config.image.image)
+_reads_odd = When("reads-odd", lambda call, memory: "/odd/" in call.request.cmd[-1])
 _reversed = changes.reverse
 
 FAULTS: list[Fault] = [
     fault(
         "ContainerConfig.image.used",
-        remembers_request("CreateContainer", "config.image"),
+        # As if the root were another image's, which has no such file.
+        drop("ExecSync", "stdout", when=_reads_odd),
         isolated=True,
     ),
     fault(
