@@ -28,6 +28,7 @@ from cri_conformance.build.fields import FIELDS, NEVER, Ours, boundaries
 #: Fields of an overlay at most.
 MOST = 3
 
+_IDS = ("pod_sandbox_id", "container_id")
 _INTEGERS = {
     FieldDescriptor.TYPE_INT64: (0, 2**63 - 1),
     FieldDescriptor.TYPE_UINT64: (0, 2**64 - 1),
@@ -74,8 +75,10 @@ def message(name: str, ours: Ours) -> SearchStrategy[Any]:
 def _whole(draw: st.DrawFn, name: str, ours: Ours) -> Any:
     made = getattr(types, name)()
     for field in drawable(made.DESCRIPTOR):
-        # A field that is not wanted shrinks to one that is not there.
-        if draw(st.booleans()):
+        # A field that is not wanted shrinks to one that is not there. Without an id nothing is
+        # asked about, and what is meant by it is no object of ours alone.
+        needed = name.endswith("Request") and field.name in _IDS
+        if needed or draw(st.booleans()):
             put(made, field, draw(values(field, ours)))
     return made
 

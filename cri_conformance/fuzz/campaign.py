@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from cri_conformance.contract.clause import Level
 from cri_conformance.expect.judge import Rules
-from cri_conformance.expect.violation import Ended, Misbehaved, Violation
+from cri_conformance.expect.violation import Ended, Misbehaved, NotExercised, Violation
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.judging import CampaignJudge, Key, cause_of, key_of
 from cri_conformance.fuzz.machine import Halt
@@ -305,7 +305,11 @@ class Campaign:
         """Play until the time is over. Raises CampaignFailed if there are failures."""
         players: list[tuple[Mode, Player]] = []
         try:
-            players = [(mode, mode.open(self)) for mode in self.modes]
+            for mode in self.modes:
+                try:
+                    players.append((mode, mode.open(self)))
+                except NotExercised as error:
+                    self._said(f"without the mode {mode.name}: {error}")
             self._play(players)
         finally:
             for _, player in players:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
-from cri_conformance.registry.oci import architecture_here
+from cri_conformance.registry import oci
 from cri_conformance.registry.server import Registry
 from cri_conformance.suite.pulls import Pulls
 from cri_conformance.target import Target
@@ -37,12 +37,17 @@ class Tools:
             raise NotExercised(Reason.SWITCHED_OFF, f"--cri-registry: {error.strerror}") from None
         self._stack.callback(registry.close)
         runtime = Runtime(self._target.client, self._target.workshop)
-        made = Pulls(runtime, registry, architecture_here())
+        made = Pulls(runtime, registry, oci.architecture_here())
         self._stack.callback(made.close)
         probe = made.serve()
         if not isinstance(made.pull(probe.reference), Ok) and not registry.seen(probe.repository):
             raise NotExercised(Reason.SWITCHED_OFF, "the runtime does not come to our registry")
         return made
+
+    @cached_property
+    def images(self) -> list[oci.Image]:
+        """A few images of ours, which our registry can serve."""
+        return [self.pulls.image() for _ in range(4)]
 
     @cached_property
     def folder(self) -> str:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Campaigns, on the reference runtime: sound, and with a fault in it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cri_conformance import cli
+from cri_conformance.contract.clause import Minor
+from cri_conformance.contract.register import register
+from cri_conformance.expect.judge import Rules
+from cri_conformance.fuzz.campaign import Campaign, CampaignFailed, seed_of
+from cri_conformance.fuzz.finding import Finding, Kind
+from cri_conformance.fuzz.modes import UnknownMode, chosen
+from cri_conformance.settings import Budget, Settings
+from cri_conformance.target import Preparation, connect
+
+#: Lists running containers that have siblings as EXITED.
+FAULT = "ListContainers-siblings-exited"
+CLAUSE = "ContainerState.CONTAINER_RUNNING.after-start"
+
+
+@pytest.fixture(scope="module")
+def preparation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preparation]:
+    folder = tmp_path_factory.mktemp("fuzz")
+    settings = Settings("reference", fuzz=Budget(steps=60), fuzz_dir=folder, report=folder)
+    with Preparation(settings, faults=True) as made:
+        yield made
+
+
+def _campaign(preparation: Preparation, fault: str = "", *, modes: tuple[str, ...]) -> Campaign:
+    facts = preparation.facts
+    metadata = (("cri-fault", f"{fault}@{facts.run_nonce}-x"),) if fault else ()
+    target = connect(preparation.settings, facts, metadata)
+    rules = Rules(register(), Minor.parse(facts.minor))
+    progress = preparation.settings.report / "progress.json"
+    return Campaign(target, rules, chosen(modes), progress=progress)
+
+
+@pytest.mark.parametrize("mode", ["lives", "messages", "images"])
+def test_a_sound_runtime_is_left_in_peace(preparation: Preparation, mode: str):
+    campaign = _campaign(preparation, modes=(mode,))
+    campaign.run()
+    assert campaign.meter.steps == 60
+    told = json.loads((preparation.settings.report / "progress.json").read_text())
+    assert told["findings"] == []
+    assert told["modes"] == {mode: 60}
+    assert not campaign.target.client.call("ListPodSandbox").response.items
+
+
+def test_what_is_found_is_shrunk_written_and_can_be_played_again(preparation: Preparation):
+    campaign = _campaign(preparation, FAULT, modes=("lives",))
+    with pytest.raises(CampaignFailed):
+        campaign.run()
+    found = next(one for one in campaign.findings.values() if one.clause == CLAUSE)
+    assert found.counts
+    assert found.again == 3
+    assert 0 < found.steps <= min(found.steps_found, 7)
+    folder = Path(found.folder)
+    transcript = (folder / "transcript.txt").read_text()
+    assert CLAUSE in transcript
+    assert "StartContainer" in transcript
+    document = json.loads((folder / "replay.json").read_text())
+    assert any(str(call).count("${sandbox1}") for call in document["calls"])
+    ast.parse((folder / "test_finding.py").read_text())
+    subprocess.run(["sh", "-n", folder / "crictl.sh"], check=True)
+    # The runtime beside has no such fault.
+    assert cli.main(["replay", str(folder), "--cri-endpoint", "reference"]) == 0
+
+
+def test_a_mistake_of_the_user_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "replay.json"
+    file.write_text("{}")
+    assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 2
+    assert "no replay file" in capsys.readouterr().err
+    with pytest.raises(UnknownMode):
+        chosen(["no-such-mode"])
+
+
+def test_each_turn_of_each_process_has_a_seed_of_its_own():
+    seeds = {
+        seed_of(seed, worker, mode, number)
+        for seed in (0, 1)
+        for worker in ("", "gw1")
+        for mode in ("a", "b")
+        for number in range(3)
+    }
+    assert len(seeds) == 24
+    assert seed_of(0, "", "a", 0) == seed_of(0, "", "a", 0)
+
+
+def test_the_same_finding_has_the_same_name_in_each_campaign():
+    one = Finding(Kind.CLAUSE, "lives", CLAUSE, "cause", "p", "a", seed=1)
+    other = Finding(Kind.CLAUSE, "lives", CLAUSE, "cause", "p", "another", seed=2)
+    assert one.name == other.name
+    assert not Finding(Kind.OPEN, "lives", "", "", "", "", seed=0).counts

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stories: written down, played again, made shorter."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cri_conformance.api import types
+from cri_conformance.fuzz.judging import cause_of
+from cri_conformance.fuzz.story import Recorder, play, smaller
+
+
+class Steps:
+    """Gives out ids, and notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def make(self, config: types.ContainerConfig | None = None) -> str:
+        self.seen.append(config)
+        return f"{len(self.seen):064x}"
+
+    def stop(self, thing: str, **fields: Any) -> None:
+        self.seen.append((thing, fields))
+
+
+def _recorded() -> Recorder:
+    told = Recorder(Steps(), ("make", "stop"))
+    config = types.ContainerConfig(labels={"a": "b"}, tty=True)
+    first = told.make(config)
+    told.make()
+    told.stop(first, timeout=1)
+    return told
+
+
+def test_a_story_says_nothing_of_the_ids_of_its_run():
+    story = json.loads(json.dumps(_recorded().story))
+    assert [step["do"] for step in story] == ["make", "make", "stop"]
+    assert story[2]["with"] == {"thing": {"ref": story[0]["gives"]}, "timeout": 1}
+    assert not any("0" * 20 in str(step) for step in story)
+
+
+def test_a_story_played_again_makes_the_same_calls():
+    steps = Steps()
+    play(steps, json.loads(json.dumps(_recorded().story)))
+    assert steps.seen == _recorded().inner.seen
+
+
+def test_a_step_about_what_was_not_made_is_left_out():
+    steps = Steps()
+    play(steps, _recorded().story[1:])
+    assert steps.seen == [None]
+
+
+def test_the_smallest_story_has_only_what_is_needed():
+    tried = 0
+
+    def shows(story: list[dict[str, Any]]) -> bool:
+        nonlocal tried
+        tried += 1
+        steps = Steps()
+        play(steps, story)
+        return any(isinstance(one, types.ContainerConfig) and one.tty for one in steps.seen)
+
+    shortest = smaller(_recorded().story * 8, shows)
+    assert len(shortest) == 1
+    assert shortest[0]["with"]["config"]["fields"] == {"tty": True}
+    assert tried < 40
+
+
+def test_a_cause_is_the_same_for_other_ids_names_and_numbers():
+    one = f"container {'a1' * 32} of pod-0a1b2c3d-00112233 ended after 3 s"
+    other = f"container {'b2' * 32} of pod-ffffffff-99887766 ended after 12 s"
+    assert cause_of(one) == cause_of(other)
+    assert cause_of(one) != cause_of("container ended")

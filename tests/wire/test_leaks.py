@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is left on the host of objects that are gone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cri_conformance.wire.leaks import Leaks
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="looks at all processes")
+_ID = "5eed" * 16
+
+
+def test_a_process_of_an_object_that_is_gone_is_seen(tmp_path):
+    look = Leaks("/", str(tmp_path))
+    log = tmp_path / "0.log"
+    code = f"import sys; kept = open({str(log)!r}, 'w'); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, _ID], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout
+        child.stdout.readline()
+        left = look.left(frozenset({_ID}), within=0)
+        assert any(f"process {child.pid} " in line for line in left)
+        assert any(str(log) in line for line in left)
+        child.communicate(b"")
+    assert look.left(frozenset({_ID}), within=2) == []
+
+
+def test_without_the_host_nothing_is_said():
+    assert Leaks("").left(frozenset({_ID})) == []
