@@ -12,7 +12,7 @@ from cri_conformance.contract.verdict import Verdict
 from cri_conformance.report import reasons
 from cri_conformance.report.brief import whole
 from cri_conformance.report.cards import RICH, Card, Trouble, cards, troubles
-from cri_conformance.report.exit import Ending, ending, judged
+from cri_conformance.report.exit import Ending, ending, failures, judged
 from cri_conformance.report.latency import MARKS, LatencyRow, latency_row
 from cri_conformance.report.lifecycle import Table, tables
 from cri_conformance.report.schema import EARLIER, ClauseResult, ProfileResult, Results
@@ -157,7 +157,9 @@ def banner(results: Results) -> Banner:
     end, numbers = ending(results), results["summary"]
     tone, headline = _TONES[end]
     if end is Ending.BROKEN:
-        headline = f"BROKEN {numbers['broken']}" if numbers["broken"] else "EXPECTATIONS STALE"
+        other = "EXPECTATIONS STALE" if results["stale"] else "CLAIMED AND NOT THERE"
+        other = f"CAMPAIGN FOUND {len(failures(results))}" if failures(results) else other
+        headline = f"BROKEN {numbers['broken']}" if numbers["broken"] else other
     selection = results["suite"]["selection"]
     if end is Ending.HELD and selection:
         # A part that held is no conformance.
@@ -171,6 +173,16 @@ def banner(results: Results) -> Banner:
     if selection:
         chosen = ", ".join(f"{key} {_words(value)}" for key, value in selection.items())
         notes.append(f"The run was narrowed: {chosen}.")
+    expected, suite = results["expectations"], results["suite"]
+    if suite["profiles"]:
+        notes.append(f"Only what is claimed was judged: {', '.join(suite['profiles'])}.")
+    if suite["as_of"]:
+        notes.append(f"Judged by the clauses as of version {suite['as_of']} of the suite.")
+    if overdue := expected["overdue"]:
+        first = f"{overdue[0]['clause']} ({overdue[0]['review']})"
+        more = f" and {len(overdue) - 1} more" if len(overdue) > 1 else ""
+        notes.append(f"Expectations past their review date: {first}{more}.")
+    notes += [f"Expectations: {note}." for note in expected["notes"]]
     if end is not Ending.NO_VERDICT and results["suite"]["stopped"]:
         notes.append(f"It stopped early: {results['suite']['stopped']}.")
     without = sum(test["blame"] in ("environment", "suite") for test in results["tests"])
