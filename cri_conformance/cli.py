@@ -25,6 +25,7 @@ PROGRAM = "cri-conformance"
 _HANDED_ON = {
     "serve": "run the reference runtime in the foreground",
     "faults": "the seeded faults and their matrix (--list, --matrix, …)",
+    "benchmark": "how fast a runtime is, and whether it became slower (compare)",
 }
 
 
@@ -68,6 +69,10 @@ def _handed_on(words: list[str]) -> int:
             from cri_conformance.reference.__main__ import main as serve
 
             return int(serve(rest) or 0)
+        if name == "benchmark":
+            from cri_conformance.benchmark.main import main as benchmark
+
+            return benchmark(rest)
         from cri_conformance.faults.matrix import main as faults
 
         return int(faults(rest) or 0)

@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "target",
         "wire",
     },
+    "benchmark": {"api", "pulling", "registry", "report", "settings", "suite", "target", "wire"},
     "report": {"contract", "api.descriptors", "wire.history", "wire.latency"},
     "plugin": {"session", "fixtures"},
 }
