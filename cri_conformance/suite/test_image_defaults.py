@@ -204,8 +204,13 @@ def test_the_requests_signal_goes_first(
 
 @clause(f"{_CONFIG}.stop_signal.image-default")
 def test_the_images_signal(
-    runtime: Runtime, shared_sandbox: Sandbox, signalled: str, judge: Judge
+    runtime: Runtime, shared_sandbox: Sandbox, signalled: str, images: Images, judge: Judge
 ) -> None:
-    got = stop(runtime, shared_sandbox, types.SIGNAL_RUNTIME_DEFAULT, image=signalled).got
-    used = {NUMBERS["USR2"]: "used", NUMBERS["TERM"]: "not used: SIGTERM"}
-    judge.record(f"{_CONFIG}.stop_signal.image-default", used.get(got, f"signal {got}"))
+    # Images may give a number in place of the name.
+    number = images.made("signalled-12", StopSignal=str(NUMBERS["USR2"]), WorkingDir="")
+    told = []
+    for form, image in (("name", signalled), ("number", images.bring("signalled-12", number))):
+        got = stop(runtime, shared_sandbox, types.SIGNAL_RUNTIME_DEFAULT, image=image).got
+        used = {NUMBERS["USR2"]: "used", NUMBERS["TERM"]: "not used: SIGTERM"}
+        told.append(f"by {form} {used.get(got, f'signal {got}')}")
+    judge.record(f"{_CONFIG}.stop_signal.image-default", ", ".join(told))

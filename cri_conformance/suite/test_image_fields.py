@@ -22,6 +22,8 @@ _USERS: tuple[tuple[str, str, tuple[tuple[int | None, str], ...]], ...] = (
     ("1234:2345", "Image.uid.of-number", ((1234, ""),)),
     ("1234:group", "Image.uid.of-number", ((1234, ""),)),
     ("0", "Image.uid.root-stays-root", ((0, ""), (None, ""))),
+    ("0:0", "Image.uid.root-stays-root", ((0, ""), (None, ""))),
+    ("root", "Image.username.of-name", ((None, "root"),)),
     ("someone", "Image.username.of-name", ((None, "someone"),)),
     ("someone:group", "Image.username.of-name", ((None, "someone"),)),
     ("someone:2345", "Image.username.of-name", ((None, "someone"),)),

@@ -183,7 +183,9 @@ def test_a_tag_that_moved(first: First, pulls: Pulls, judge: Judge) -> None:
     judge.equal("Image.id.stable", named.id if named else "", found.id, "id under a further tag")
 
 
-@clause("Image.repo_tags.every-tag", "Image.repo_tags.no-other")
+@clause(
+    "Image.repo_tags.every-tag", "Image.repo_tags.no-other", "Image.repo_digests.every-repository"
+)
 def test_several_tags(pulls: Pulls, judge: Judge) -> None:
     one = pulls.serve()
     two = pulls.serve(one.image)
@@ -193,6 +195,13 @@ def test_several_tags(pulls: Pulls, judge: Judge) -> None:
     found = pulls.status(one.by_digest)
     tags = sorted(found.repo_tags) if found else []
     wanted = {one.reference, two.reference}
+    digests = sorted(found.repo_digests) if found else []
+    judge.that(
+        "Image.repo_digests.every-repository",
+        {one.by_digest, two.by_digest}.issubset(digests),
+        permitted=f"its digest with both repositories: {one.by_digest}, {two.by_digest}",
+        actual=digests,
+    )
     judge.that(
         "Image.repo_tags.every-tag",
         wanted.issubset(tags),

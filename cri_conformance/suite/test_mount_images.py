@@ -86,6 +86,19 @@ def _text(path: str) -> str:
     return ODD_FILES[path].decode().rstrip("\n")
 
 
+@clause("ImageSpec.image_ref.reported")
+def test_the_status_says_which_image_is_mounted(
+    runtime: Runtime, judge: Judge, request: pytest.FixtureRequest
+) -> None:
+    _since(judge, "ImageSpec.image_ref.reported")
+    tried: Tried = request.getfixturevalue("by_id")
+    if not tried.container:
+        judge.skip(Reason.NOT_ADVERTISED, f"no image is mounted: {tried.outcome}")
+    mounts = runtime.container_status(tried.container.id).mounts
+    told = [mount.image.image_ref for mount in mounts if mount.container_path == _PLACE]
+    judge.record("ImageSpec.image_ref.reported", told)
+
+
 @clause("Mount.image.read-only")
 def test_nobody_writes_to_an_image(judge: Judge, request: pytest.FixtureRequest) -> None:
     name = "Mount.image.read-only"

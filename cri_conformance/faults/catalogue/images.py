@@ -160,6 +160,10 @@ FAULTS: list[Fault] = [
     fault("Image.repo_tags.pulled-tag", drop(_STATUS, "image.repo_tags")),
     fault("Image.repo_tags.every-tag", alter(_STATUS, "image.repo_tags", changes.cut(1))),
     fault("Image.repo_tags.no-other", alter(_STATUS, "image.repo_tags", _twice)),
+    fault(
+        "Image.repo_digests.every-repository",
+        alter(_STATUS, "image.repo_digests", changes.cut(1), when=images.by_digest),
+    ),
     fault("Image.repo_digests.pulled-digest", drop(_STATUS, "image.repo_digests")),
     fault(
         "Image.repo_digests.by-digest-no-tag",
