@@ -8,7 +8,12 @@ from cri_conformance.contract.register import register
 from cri_conformance.suite.test_idempotency import HISTORIES, TOLERATED
 
 #: Judged by tests of their own.
-_ELSEWHERE = ("retry-after-deadline", "retry-after-cancel", "repeat-changes-nothing")
+_ELSEWHERE = (
+    "retry-after-deadline",
+    "retry-after-cancel",
+    "retry-after-restart",
+    "repeat-changes-nothing",
+)
 
 
 def test_every_clause_of_the_kind_has_its_histories() -> None:

@@ -7,10 +7,14 @@ import shlex
 import subprocess
 
 from cri_conformance.wire.outcome import Ok, SetupFailed
-from cri_conformance.wire.runtime import Runtime, poll
+from cri_conformance.wire.runtime import Runtime
 
 #: Seconds that the command may take, and the runtime until it answers again.
 COMMAND_TAKES, ANSWERS_WITHIN = 120.0, 60.0
+
+
+class StaysAway(SetupFailed):
+    """The command has done its work, and the runtime does not answer."""
 
 
 class Restarter:
@@ -19,22 +23,24 @@ class Restarter:
     def __init__(self, command: str) -> None:
         self._command = command
 
+    @property
+    def real(self) -> bool:
+        """Whether anything is restarted."""
+        return bool(self._command)
+
     def __call__(self, runtime: Runtime) -> None:
-        """Returns when the runtime answers again. Raises SetupFailed."""
+        """Returns when the runtime answers again. Raises StaysAway, or SetupFailed."""
         if self._command:
             self._run()
-        if not runtime.client.wait_ready(ANSWERS_WITHIN):
-            raise SetupFailed(
-                f"the runtime takes no connections {ANSWERS_WITHIN:g} s after it was "
-                f"restarted by '{self._command}'"
+        # Also where a call that was under way has taken it for gone.
+        if not runtime.client.revived(ANSWERS_WITHIN):
+            raise StaysAway(
+                f"the runtime does not answer {ANSWERS_WITHIN:g} s after it was restarted by "
+                f"'{self._command}'"
             )
-        # It may take connections before it can answer.
-        poll(
-            lambda: runtime.call("Version", version="v1", deadline=ANSWERS_WITHIN),
-            lambda outcome: isinstance(outcome, Ok),
-            ANSWERS_WITHIN,
-            "the restarted runtime to answer Version",
-        )
+        outcome = runtime.call("Version", version="v1", deadline=ANSWERS_WITHIN)
+        if not isinstance(outcome, Ok):
+            raise StaysAway(f"Version after the restart: {outcome}")
 
     def _run(self) -> None:
         advice = "try --cri-restart-command by hand"

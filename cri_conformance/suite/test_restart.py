@@ -1,42 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
-"""After a restart of the runtime: what was there is there, and says of itself what it said.
+"""After a restart of the runtime: what was there is there, goes on, and says what it said.
 
-A kubelet that is restarted learns from labels and annotations which pod a container belongs to.
-And what ended while nobody looked has ended: it must be seen to, or its pod waits for ever.
+A kubelet takes what is missing for dead, what is not ready for broken, and a time or code
+that has changed for news. A restart of the runtime must be none.
 """
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from cri_conformance.api import types
+from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, clause
+from cri_conformance.suite import watching
 from cri_conformance.suite.restart import Restarter
-from cri_conformance.wire.outcome import Refused, RuntimeGone, SetupFailed
-from cri_conformance.wire.runtime import Runtime, Sandbox
+from cri_conformance.suite.restart_life import (
+    LINES,
+    RestartLife,
+    Story,
+    live,
+    refused_for_good,
+)
+from cri_conformance.suite.scripts import PROMPT_CODE
+from cri_conformance.suite.watching import Unavailable
+from cri_conformance.wire.outcome import Ok
+from cri_conformance.wire.runtime import Runtime
 
-_CONTAINER = "ContainerStatus"
-_STARTING = "RuntimeService.Status.starting-code"
-#: Seconds after which containers end by themselves, with this code: while the runtime is away,
-#: while it starts, and before and after.
-_MEANWHILE, _CODE = (0.2, 0.5, 1.0, 1.5, 2.5), 5
-#: Seconds that a call may take while the runtime starts, and between two of them.
-_ASKED_FOR, _BETWEEN = 5.0, 0.02
+_CONTAINER, _SANDBOX = "ContainerStatus", "PodSandboxStatus"
+_RPC = "RuntimeService"
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
-    """What a container said before and after; ``ended`` says that it ended in between."""
+@pytest.fixture(scope="module")
+def tried(
+    shared_runtime: Runtime, restart: Restarter, patience: Callable[[float], float]
+) -> RestartLife:
+    """What was seen, also where the runtime has not come back."""
+    return live(shared_runtime, restart, patience)
 
-    before: types.ContainerStatus
-    after: types.ContainerStatus
-    ended: bool
+
+@pytest.fixture
+def life(tried: RestartLife) -> RestartLife:
+    """What was seen. Raises SetupFailed where the runtime has not come back."""
+    if tried.away:
+        raise tried.away
+    return tried
+
+
+@clause(f"{_RPC}.Version.after-restart")
+def test_it_comes_back(tried: RestartLife, judge: Judge) -> None:
+    judge.that(
+        f"{_RPC}.Version.after-restart",
+        tried.away is None,
+        permitted="the runtime answers within a minute after its restart",
+        actual=tried.away,
+    )
+
+
+@clause(f"{_RPC}.Status.starting-code")
+def test_what_is_refused_at_the_start(tried: RestartLife, judge: Judge) -> None:
+    wrong = [answer for answer in tried.meanwhile if refused_for_good(answer)]
+    judge.that(
+        f"{_RPC}.Status.starting-code",
+        not wrong,
+        permitted="success, UNAVAILABLE, or no connection",
+        actual=f"{len(wrong)} of {len(tried.meanwhile)} times {wrong[0]}" if wrong else "",
+    )
+
+
+# -- objects -----------------------------------------------------------------------------------
+
+
+def _state(kind: Any) -> Callable[[Any], str]:
+    return lambda status: str(kind.Name(status.state))
+
+
+_container_state, _sandbox_state = _state(types.ContainerState), _state(types.PodSandboxState)
 
 
 def _end(status: types.ContainerStatus) -> tuple[int, int, int, int]:
@@ -44,129 +85,211 @@ def _end(status: types.ContainerStatus) -> tuple[int, int, int, int]:
     return status.exit_code, status.created_at, status.started_at, status.finished_at
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """A restart: some containers' stories, and the codes of what was refused in between."""
+#: Clause → what of a container must be as before.
+_OF_CONTAINERS: dict[str, Callable[[types.ContainerStatus], Any]] = {
+    f"{_CONTAINER}.labels.survive-restart": lambda status: dict(status.labels),
+    f"{_CONTAINER}.annotations.survive-restart": lambda status: dict(status.annotations),
+    f"{_CONTAINER}.metadata.survive-restart": lambda status: (
+        status.metadata.name,
+        status.metadata.attempt,
+    ),
+}
+_OF_SANDBOXES: dict[str, Callable[[types.PodSandboxStatus], Any]] = {
+    f"{_SANDBOX}.metadata.survive-restart": lambda status: (
+        status.metadata.name,
+        status.metadata.uid,
+        status.metadata.namespace,
+        status.metadata.attempt,
+    ),
+    f"{_SANDBOX}.state.survive-restart": _sandbox_state,
+    f"{_SANDBOX}.created_at.survive-restart": lambda status: status.created_at,
+}
 
-    stories: list[Story]
-    codes: set[str]
+
+def _bound(clauses: Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("name", [pytest.param(c, marks=clause(c)) for c in clauses])
 
 
-@pytest.fixture(scope="module")
-def restarted(shared_runtime: Runtime, shared_sandbox: Sandbox, restart: Restarter) -> Restart:
-    """With a container that runs, one that has ended, one never started, and some that end."""
-    codes: set[str] = set()
-    more = {
-        "labels": {"example.com/restart": "Aa-1._z", "empty": ""},
-        "annotations": {"example.com/json": '{"a": ["b", "ü"]}', "lines": "1\n2\n"},
-    }
-    made = []
-    for make in (
-        shared_runtime.running,
-        partial(shared_runtime.exited, script=f"exit {_CODE}"),
-        shared_runtime.container,
-    ):
-        annotations = more["annotations"]
-        container = make(shared_sandbox, labels=more["labels"], annotations=annotations)
-        made.append(container.id)
-    before = [shared_runtime.container_status(one) for one in made]
-    meanwhile = [
-        shared_runtime.running(shared_sandbox, f"sleep {seconds}; exit {_CODE}").id
-        for seconds in _MEANWHILE
-    ]
-    before += [shared_runtime.container_status(one) for one in meanwhile]
-    _restart_watched(shared_runtime, restart, codes)
-    for one in meanwhile:
-        with contextlib.suppress(SetupFailed):
-            shared_runtime.wait_exited(one)
-    made += meanwhile
-    return Restart(
-        [
-            Story(then, shared_runtime.container_status(one), one in meanwhile)
-            for one, then in zip(made, before, strict=True)
-        ],
-        codes,
+@_bound(_OF_CONTAINERS)
+def test_containers_say_what_they_said(life: RestartLife, judge: Judge, name: str) -> None:
+    _judge_same(judge, name, life.containers, _OF_CONTAINERS[name])
+
+
+@_bound(_OF_SANDBOXES)
+def test_sandboxes_say_what_they_said(life: RestartLife, judge: Judge, name: str) -> None:
+    _judge_same(judge, name, life.sandboxes, _OF_SANDBOXES[name])
+
+
+def _judge_same(judge: Judge, name: str, stories: list[Story], value: Callable[[Any], Any]) -> None:
+    for story in stories:
+        judge.equal(
+            name,
+            value(story.after) if story.after is not None else "no status",
+            value(story.before),
+            f"of {story.name}:",
+            about=[story.id],
+        )
+
+
+@clause("PodSandboxNetworkStatus.ip.survive-restart")
+def test_the_address_stays(life: RestartLife, judge: Judge) -> None:
+    [ready] = [story for story in life.sandboxes if story.name == "the ready one"]
+    if not ready.before.network.ip:
+        judge.skip(Reason.NOT_ADVERTISED, "the sandbox has no address of its own")
+    judge.equal(
+        "PodSandboxNetworkStatus.ip.survive-restart",
+        ready.after.network.ip if ready.after is not None else "no status",
+        ready.before.network.ip,
+        "address",
+        about=[ready.id],
     )
 
 
-def _restart_watched(runtime: Runtime, restart: Restarter, codes: set[str]) -> None:
-    """Restart the runtime, and note the codes of what it refuses until it is there again."""
-    begun, over = threading.Event(), threading.Event()
-
-    def ask(clients: contextlib.ExitStack) -> None:
-        client = clients.enter_context(runtime.client.another())
-        while True:
-            try:
-                outcome = client.call("Status", deadline=_ASKED_FOR)
-                if isinstance(outcome, Refused):
-                    codes.add(outcome.code)
-            except RuntimeGone:
-                # What is lost once is lost for good: over another connection, then.
-                client = clients.enter_context(runtime.client.another())
-            begun.set()
-            if over.wait(_BETWEEN):
-                return
-
-    with contextlib.ExitStack() as clients, ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(ask, clients)
-        try:
-            begun.wait(_ASKED_FOR)
-            restart(runtime)
-        finally:
-            over.set()
-        asking.result()
+@clause(f"{_RPC}.ListContainers.survive-restart")
+def test_containers_are_listed(life: RestartLife, judge: Judge) -> None:
+    _judge_listed(judge, f"{_RPC}.ListContainers.survive-restart", life.containers)
 
 
-@clause(f"{_CONTAINER}.labels.survive-restart")
-def test_labels(restarted: Restart, judge: Judge) -> None:
-    for story in restarted.stories:
+@clause(f"{_RPC}.ListPodSandbox.survive-restart")
+def test_sandboxes_are_listed(life: RestartLife, judge: Judge) -> None:
+    _judge_listed(judge, f"{_RPC}.ListPodSandbox.survive-restart", life.sandboxes)
+
+
+def _judge_listed(judge: Judge, name: str, stories: list[Story]) -> None:
+    for story in stories:
         judge.equal(
-            f"{_CONTAINER}.labels.survive-restart",
-            dict(story.after.labels),
-            dict(story.before.labels),
-            "labels after the restart",
-            about=[story.after.id],
+            name,
+            "not listed" if story.listed is None else story.listed.state,
+            story.before.state,
+            f"state of {story.name} in the list:",
+            about=[story.id],
         )
 
 
-@clause(f"{_CONTAINER}.annotations.survive-restart")
-def test_annotations(restarted: Restart, judge: Judge) -> None:
-    for story in restarted.stories:
-        judge.equal(
-            f"{_CONTAINER}.annotations.survive-restart",
-            dict(story.after.annotations),
-            dict(story.before.annotations),
-            "annotations after the restart",
-            about=[story.after.id],
-        )
+@clause("ContainerMetadata.unique-after-restart")
+def test_a_name_is_still_taken(life: RestartLife, judge: Judge) -> None:
+    assert life.again
+    first, outcome = life.again
+    made = outcome.response.container_id if isinstance(outcome, Ok) else ""
+    judge.that(
+        "ContainerMetadata.unique-after-restart",
+        made in ("", first),
+        permitted=f"an error, or the id of the first container, {first}",
+        actual=made,
+        about=[first],
+    )
 
 
-@clause(f"{_CONTAINER}.state.survives-restart", f"{_CONTAINER}.exit_code.survives-restart")
-def test_state_and_end(restarted: Restart, judge: Judge) -> None:
-    for story in restarted.stories:
-        name, about = types.ContainerState.Name, [story.after.id]
+# -- what goes on ------------------------------------------------------------------------------
+
+
+@clause(f"{_RPC}.ExecSync.after-restart")
+def test_what_runs_goes_on(life: RestartLife, judge: Judge) -> None:
+    name = f"{_RPC}.ExecSync.after-restart"
+    for outcome in life.execs:
+        judge.ok(name, outcome, about=[life.steady])
+    judge.equal(name, life.begun, b"begun\n", "beginnings of its command", about=[life.steady])
+    judge.that(
+        name,
+        len(life.counts) > 1 and life.counts[1] > life.counts[0] >= 0,
+        permitted="its process goes on",
+        actual=f"it counted {life.counts}",
+        about=[life.steady],
+    )
+
+
+@clause("ContainerConfig.log_path.after-restart")
+def test_its_log_goes_on(life: RestartLife, judge: Judge) -> None:
+    name = "ContainerConfig.log_path.after-restart"
+    if life.logs_why_not:
+        raise life.logs_why_not
+    assert life.logs
+    before, after = life.logs
+    judge.that(
+        name,
+        after.records[: len(before.records)] == before.records,
+        permitted=f"the {len(before.records)} records of before are there still",
+        actual=f"{len(after.records)} records that begin otherwise",
+        about=[life.steady],
+    )
+    new = len(after.records) - len(before.records)
+    judge.that(
+        name,
+        new >= LINES,
+        permitted=f"at least {LINES} records more: it goes on writing",
+        actual=f"{new} records more",
+        about=[life.steady],
+    )
+
+
+@clause(f"{_RPC}.ListContainerStats.after-restart")
+def test_there_are_stats(life: RestartLife, judge: Judge) -> None:
+    judge.that(
+        f"{_RPC}.ListContainerStats.after-restart",
+        life.steady in life.stats,
+        permitted="the running container among the stats",
+        actual=f"stats of {len(life.stats)} containers without it",
+        about=[life.steady],
+    )
+
+
+@clause(f"{_RPC}.GetContainerEvents.after-restart")
+def test_events_go_on(life: RestartLife, judge: Judge) -> None:
+    name = f"{_RPC}.GetContainerEvents.after-restart"
+    if isinstance(life.events_why_not, Unavailable):
+        judge.skip(life.events_why_not.reason, life.events_why_not.detail)
+    judge.that(
+        name,
+        watching.STOPPED in life.events,
+        permitted="an event of the end of a container that ran before the restart",
+        actual=life.events_why_not or f"events of the kinds {life.events}",
+    )
+
+
+@clause(
+    f"{_CONTAINER}.state.survives-restart",
+    f"{_CONTAINER}.exit_code.survives-restart",
+    f"{_CONTAINER}.exit_code.ended-meanwhile",
+)
+def test_state_and_end(life: RestartLife, judge: Judge) -> None:
+    _judge_same(judge, f"{_CONTAINER}.state.survives-restart", life.containers, _container_state)
+    for container, code, status in life.ended:
         judge.equal(
             f"{_CONTAINER}.state.survives-restart",
-            name(story.after.state),
-            "CONTAINER_EXITED" if story.ended else name(story.before.state),
-            "state after the restart",
-            about=about,
+            _container_state(status),
+            "CONTAINER_EXITED",
+            f"state of a container that was to end meanwhile with {code}:",
+            about=[container],
         )
+    _judge_same(judge, f"{_CONTAINER}.exit_code.survives-restart", life.containers, _end)
+    for container, code, status in life.ended:
+        # The code of one that ended while it was killed may be lost with the runtime.
         judge.that(
             f"{_CONTAINER}.exit_code.survives-restart",
-            # The code of one that ended while it was killed may be lost with the runtime.
-            story.after.exit_code != 0 if story.ended else _end(story.after) == _end(story.before),
-            permitted="another exit code than 0" if story.ended else _end(story.before),
-            actual=story.after.exit_code if story.ended else _end(story.after),
-            about=about,
+            status.exit_code != 0,
+            permitted="another exit code than 0",
+            actual=status.exit_code,
+            about=[container],
+        )
+        judge.equal(
+            f"{_CONTAINER}.exit_code.ended-meanwhile",
+            status.exit_code,
+            code,
+            "exit code",
+            about=[container],
         )
 
 
-@clause(_STARTING)
-def test_what_is_refused_at_the_start(restarted: Restart, judge: Judge) -> None:
+@clause(f"{_RPC}.StopContainer.after-restart")
+def test_what_ran_can_be_stopped(life: RestartLife, judge: Judge) -> None:
+    name = f"{_RPC}.StopContainer.after-restart"
+    assert life.stop
+    assert life.stopped
+    judge.ok(name, life.stop, about=[life.steady])
     judge.equal(
-        _STARTING,
-        sorted(restarted.codes - {"UNAVAILABLE"}),
-        [],
-        "other codes than UNAVAILABLE while it starts:",
+        name,
+        (_container_state(life.stopped), life.stopped.exit_code),
+        ("CONTAINER_EXITED", PROMPT_CODE),
+        "state and code after the stop",
+        about=[life.steady],
     )

@@ -14,8 +14,6 @@ which fall into the middle of it.
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,11 +21,18 @@ from typing import Any
 import pytest
 
 from cri_conformance.api import types
-from cri_conformance.build.messages import POD_UID
 from cri_conformance.expect import Judge, clause
 from cri_conformance.settings import Settings
+from cri_conformance.suite.repeating import (
+    MINUTE,
+    container_listed,
+    next_attempt,
+    pod_attempt,
+    repeated,
+    succeeded,
+)
 from cri_conformance.suite.scripts import PROMPT, PROMPT_CODE, listening
-from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed
+from cri_conformance.wire.outcome import Outcome, SetupFailed
 from cri_conformance.wire.runtime import Runtime, Sandbox
 from cri_conformance.wire.together import together
 
@@ -37,8 +42,6 @@ GIVEN_UP = {"deadline": "deadline", "cancel": "cancel_after"}
 TIMES = {False: (0.005, 0.03), True: (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)}
 #: A stop does much in its first moments: containerd loses the signal when it is given up in them.
 EARLY = (0.001, 0.002, 0.003)
-#: Seconds within which a repetition must come to success, and between two of them.
-MINUTE, INTERVAL = 60.0, 0.2
 #: Seconds until a status must show what a call has done.
 SLACK = 5.0
 
@@ -48,19 +51,6 @@ _LISTS = {
 }
 
 Patience = Callable[[float], float]
-
-
-def _repeated(
-    call: Callable[[], Outcome], done: Callable[[Outcome], bool], within: float
-) -> Outcome:
-    """Call until it is done; the last outcome, also where it never was."""
-    give_up = time.monotonic() + within
-    pause = threading.Event()
-    while True:
-        outcome = call()
-        if done(outcome) or time.monotonic() > give_up:
-            return outcome
-        pause.wait(INTERVAL)
 
 
 def _ways(*rpcs: str) -> pytest.MarkDecorator:
@@ -94,10 +84,6 @@ def each(rpc: str, way: str, chosen: Settings) -> Each:
     """For the way in which this test gives calls up."""
     times = (*EARLY * (rpc == "StopContainer"), *TIMES[chosen.nightly])
     return lambda attempt: together(*[partial(attempt, {GIVEN_UP[way]: s}) for s in times])
-
-
-def _succeeded(outcome: Outcome) -> bool:
-    return isinstance(outcome, Ok)
 
 
 # -- stop and remove ---------------------------------------------------------------------------
@@ -144,7 +130,7 @@ def test_repeated_until_it_succeeds(
         if rpc.startswith("Remove"):
             for lister, promise in _LISTS.items():
                 judge.ok(promise, runtime.call(lister), about=[*names.values()])
-        outcome = _repeated(call, _succeeded, patience(MINUTE))
+        outcome = repeated(call, succeeded, patience(MINUTE))
         judge.ok(clause_id, outcome, about=[*names.values()][:1])
         if rpc == "StopContainer":
             _judge_stopped(runtime, judge, clause_id, names["container_id"])
@@ -184,21 +170,10 @@ def test_pod_runs_after_all(
             **given_up,
         )
 
-        def again() -> Outcome:
-            # As a kubelet does: one attempt more than the last that is there.
-            listed = _sandboxes_of(runtime, config)
-            config.metadata.attempt = max((item.metadata.attempt + 1 for item in listed), default=0)
-            return runtime.run_sandbox(config)
-
-        outcome = _repeated(again, _succeeded, patience(MINUTE))
+        outcome = repeated(pod_attempt(runtime, config), succeeded, patience(MINUTE))
         judge.ok(f"RuntimeService.{rpc}.retry-after-{way}", outcome)
 
     each(attempt)
-
-
-def _sandboxes_of(runtime: Runtime, config: types.PodSandboxConfig) -> list[types.PodSandbox]:
-    chosen = types.PodSandboxFilter(label_selector={POD_UID: config.metadata.uid})
-    return list(runtime.get("ListPodSandbox", filter=chosen).items)
 
 
 @_ways("CreateContainer")
@@ -220,11 +195,11 @@ def test_container_is_created_after_all(
 
         def there(outcome: Outcome) -> bool:
             # The call that was given up may have been done all the same, at any time.
-            return _succeeded(outcome) or _listed(runtime, shared_sandbox, config.metadata.name)
+            return succeeded(outcome) or container_listed(
+                runtime, shared_sandbox, config.metadata.name
+            )
 
-        outcome = _repeated(
-            partial(runtime.create, shared_sandbox, config), there, patience(MINUTE)
-        )
+        outcome = repeated(partial(runtime.create, shared_sandbox, config), there, patience(MINUTE))
         judge.that(
             f"RuntimeService.{rpc}.retry-after-{way}",
             there(outcome),
@@ -234,12 +209,6 @@ def test_container_is_created_after_all(
         )
 
     each(attempt)
-
-
-def _listed(runtime: Runtime, sandbox: Sandbox, name: str) -> bool:
-    chosen = types.ContainerFilter(pod_sandbox_id=sandbox.id)
-    listed = runtime.get("ListContainers", filter=chosen).containers
-    return any(item.metadata.name == name for item in listed)
 
 
 @_ways("StartContainer")
@@ -253,16 +222,7 @@ def test_the_next_attempt_starts(
     def attempt(given_up: dict[str, float]) -> None:
         first = runtime.container(sandbox)
         runtime.call(rpc, types.StartContainerRequest(container_id=first.id), **given_up)
-        # A kubelet never starts a container twice: it makes the next one.
-        config = types.ContainerConfig()
-        config.CopyFrom(first.config)
-        config.metadata.attempt += 1
-        second = runtime.container(sandbox, config)
-        start = partial(runtime.call, rpc, container_id=second.id)
-        judge.ok(clause_id, _repeated(start, _succeeded, within), about=[second.id])
-        stop = partial(runtime.call, "StopContainer", container_id=first.id)
-        judge.ok(clause_id, _repeated(stop, _succeeded, within), about=[first.id])
-        remove = partial(runtime.call, "RemoveContainer", container_id=first.id)
-        judge.ok(clause_id, _repeated(remove, _succeeded, within), about=[first.id])
+        for outcome in next_attempt(runtime, first, within):
+            judge.ok(clause_id, outcome, about=[first.id])
 
     each(attempt)

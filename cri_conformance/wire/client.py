@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +25,8 @@ LARGEST_MESSAGE = 64 * 1024 * 1024
 ALIVE_WITHIN = 2.0
 #: Deadlines of one Version after the other, in seconds, before a silent runtime counts as gone.
 PATIENCE = (ALIVE_WITHIN, 5.0, 8.0)
+#: Seconds between two attempts at a runtime that is away.
+_BETWEEN = 0.05
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
@@ -162,6 +165,20 @@ class Client:
             raise ValueError(f"{rpc} is {'no' if streams else 'a'} streaming call")
         return request
 
+    def glimpse(self, rpc: str, /, *, deadline: float, **fields: Any) -> Outcome:
+        """As ``call``, of a runtime that may be away: nothing follows from its silence."""
+        request = request_of(rpc, **fields)
+        start = time.monotonic()
+        outcome: Outcome
+        try:
+            outcome = Ok(self._stubs[rpc](request, timeout=deadline, metadata=self.metadata))
+            seconds = time.monotonic() - start
+        except grpc.RpcError as error:
+            seconds = time.monotonic() - start
+            outcome = self.outcome_of(error, seconds, deadline)
+        self.history.add(rpc, request, outcome, start, seconds)
+        return outcome
+
     def after_silence(self, rpc: str, outcome: Outcome) -> Outcome:
         """Tell an answer 'unavailable' and a slow call from a runtime that died."""
         if not self.alive():
@@ -177,19 +194,29 @@ class Client:
 
         Asks again, more patiently, while it takes connections: a loaded runtime is slow, not dead.
         """
-        for seconds in patience:
+        away_until = time.monotonic() + ALIVE_WITHIN
+        pause = threading.Event()
+        waits = iter(patience)
+        seconds = next(waits)
+        while True:
             try:
                 self._stubs["Version"](RPCS["Version"].request(), timeout=seconds)
             except grpc.RpcError as error:
                 if error.code() is grpc.StatusCode.UNAVAILABLE:
-                    # It may be starting again in this moment.
-                    if not self.wait_ready(ALIVE_WITHIN):
+                    # It may be starting again in this moment, or the connection that has ended
+                    # with it may still be taken for one.
+                    left = away_until - time.monotonic()
+                    if left <= 0 or not self.wait_ready(left):
                         return False
-                elif error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                    pause.wait(_BETWEEN)
+                    continue
+                if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
                     return True
             else:
                 return True
-        return False
+            seconds = next(waits, 0.0)
+            if not seconds:
+                return False
 
     def revived(self, seconds: float) -> bool:
         """Whether a runtime that was gone answers again, within ``seconds``: then calls go on."""

@@ -23,7 +23,15 @@ from cri_conformance.api import types
 from cri_conformance.build import messages
 from cri_conformance.wire.client import Client, request_of
 from cri_conformance.wire.identity import RUN_LABEL, Run
-from cri_conformance.wire.outcome import Ok, Outcome, Refused, SetupFailed, answer
+from cri_conformance.wire.outcome import (
+    Ok,
+    Outcome,
+    Refused,
+    RuntimeGone,
+    SetupFailed,
+    Unknown,
+    answer,
+)
 from cri_conformance.wire.stream import Stream
 
 T = TypeVar("T")
@@ -121,14 +129,23 @@ class Runtime:
                     self._guard(getattr(request, name), *_LISTERS[name])
             if rpc == "RemoveImage":
                 self._guard_image(getattr(request, "image").image)  # noqa: B009
-        outcome = self.client.call(rpc, request, deadline=deadline, cancel_after=cancel_after)
+        try:
+            outcome = self.client.call(rpc, request, deadline=deadline, cancel_after=cancel_after)
+        except RuntimeGone as gone:
+            # What it was about to make may be there when it comes back.
+            self._note(rpc, request, Unknown(str(gone)))
+            raise
+        self._note(rpc, request, outcome)
+        return outcome
+
+    def _note(self, rpc: str, request: Any, outcome: Outcome) -> None:
+        """Keep in mind what a call has made or removed."""
         if rpc in ("RunPodSandbox", "RestorePod"):
             self._made(self._sandboxes, request, outcome, "pod_sandbox_id")
         elif rpc == "CreateContainer":
             self._made(self._containers, request, outcome, "container_id")
         elif rpc in ("RemovePodSandbox", "RemoveContainer") and isinstance(outcome, Ok):
             self._forget(rpc, request)
-        return outcome
 
     def stream(self, rpc: str, request: Message | None = None, /, **options: Any) -> Stream:
         """A stream, as ``Client.stream``; it is cancelled when this scope ends."""
