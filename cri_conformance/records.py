@@ -24,6 +24,7 @@ from cri_conformance.expect.violation import (
     Violation,
 )
 from cri_conformance.report.terminal import failure_text
+from cri_conformance.report.text import visible
 from cri_conformance.settings import Settings
 from cri_conformance.target import Target
 from cri_conformance.wire.history import CallRecord, in_lines
@@ -34,6 +35,10 @@ LOG_POSITION = pytest.StashKey[int]()
 #: Rows of the lifecycle table that a test fills in.
 TABLE = pytest.StashKey[list[dict[str, str]]]()
 
+#: Characters of what a failing test shows, and of one text in its record.
+LONGEST = 64 * 1024
+#: Characters of all values in a transcript: the oldest calls lose theirs first.
+MOST_TOLD = 512 * 1024
 #: Bytes of the runtime's log that a failure shows at most.
 LOG_EXCERPT = 16_384
 
@@ -77,7 +82,7 @@ def attach(
         record["verdict"] in (Verdict.BROKEN, Verdict.KNOWN, Verdict.WARNED, Verdict.ERROR)
         for record in clauses
     )
-    transcript = _story(target, judge, error) if target and story else []
+    transcript = _bounded(_story(target, judge, error)) if target and story else []
     replay = replay_command(settings, clauses, "" if ours else _path_from_here(item))
     if isinstance(error, Violation):
         report.longrepr = failure_text(
@@ -100,15 +105,17 @@ def attach(
         item.user_properties.append(("clause", f"{found['clause']}: {found['verdict']}"))
     report.user_properties = list(item.user_properties)
     if isinstance(report.longrepr, str):
-        report.longrepr = _plain(report.longrepr)
+        report.longrepr = visible(_plain(report.longrepr), LONGEST)
+    elif report.failed and len(longrepr := str(report.longrepr)) > LONGEST:
+        report.longrepr = visible(_plain(longrepr), LONGEST)
     record = {
         "test": node_id(item),
         "seconds": report.duration,
         "worker": worker_of(item.config),
         "outcome": "passed" if known and not error else report.outcome,
         "blame": blame,
-        "message": message,
-        "details": str(report.longrepr or "") if blame else "",
+        "message": message[:LONGEST],
+        "details": str(report.longrepr or "")[:LONGEST] if blame else "",
         # Plain strings: pytest-xdist's wire knows no enum.
         "clauses": [{**record, "verdict": str(record["verdict"])} for record in clauses],
         "transcript": transcript,
@@ -126,6 +133,17 @@ def _story(target: Target, judge: Judge | None, error: BaseException | None) -> 
         mark, until = judge.story
         return history.transcript(mark, error.about, until)
     return history.transcript(judge.mark if judge else 0)
+
+
+def _bounded(transcript: list[CallRecord]) -> list[CallRecord]:
+    """The same calls, the older ones without what they said where that is too much."""
+    left = MOST_TOLD
+    for call in reversed(transcript):
+        if left <= 0:
+            call["request"], call["response"] = {"…": "left out"}, None
+        call["message"] = call["message"][:LONGEST]
+        left -= len(str(call["request"])) + len(str(call["response"])) + len(call["message"])
+    return transcript
 
 
 def node_id(item: pytest.Item) -> str:

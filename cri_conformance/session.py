@@ -242,7 +242,7 @@ class Session:
             self._leftovers = preparation.leftovers()
         except (TargetError, RuntimeGone) as error:
             preparation.__exit__()
-            told = f"--cri-endpoint {self.settings.endpoint}: {error}"
+            told = f"--cri-endpoint {self.settings.endpoint}: {one_line(str(error), 2000)}"
             raise pytest.UsageError(told) from None
         except BaseException:
             preparation.__exit__()

@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from cri_conformance.contract.register import register
 from cri_conformance.pulling import Pulling, RegistryError, check
 from cri_conformance.registry import authority
 from cri_conformance.registry.oci import architecture_here
+from cri_conformance.report.text import one_line
 from cri_conformance.settings import Settings
 from cri_conformance.wire import cgroups, endpoint
 from cri_conformance.wire.client import Client
@@ -39,6 +41,10 @@ from cri_conformance.wire.runtime import Runtime, Workshop, ours, poll, remove
 CONNECT_WITHIN = 2.0
 #: Seconds within which the runtime knows an image that was loaded beside it.
 LOADED_WITHIN = 5.0
+#: Characters of a name or a key, of a value of verbose Status, and how many of these are kept.
+_KEY, _INFO, _INFOS = 256, 256 * 1024, 64
+#: Seconds for removing what is left at the end: a runtime may list more than there can be.
+CLEAN_WITHIN = 60.0
 
 
 class TargetError(Exception):
@@ -160,21 +166,26 @@ class Preparation:
 
         Scopes have done so already, unless a worker was killed or a call had no answer.
         """
+        until = time.monotonic() + CLEAN_WITHIN
+        left = []
         try:
-            left = [
-                line
-                for lister, rpc in (
-                    ("ListPodSandbox", "RemovePodSandbox"),
-                    ("ListContainers", "RemoveContainer"),
-                )
-                for item in ours(self._client, self.run, lister)
-                if (line := remove(self._client, rpc, item.id))
-            ]
+            for lister, rpc in (
+                ("ListPodSandbox", "RemovePodSandbox"),
+                ("ListContainers", "RemoveContainer"),
+            ):
+                items = ours(self._client, self.run, lister)
+                for number, item in enumerate(items):
+                    if time.monotonic() > until:
+                        more = len(items) - number
+                        left.append(f"{more} more of {lister}: no time was left to remove them")
+                        break
+                    if line := remove(self._client, rpc, item.id):
+                        left.append(one_line(line))
             for name in self._image_names():
                 _remove_image(self._client, name)
             return left
         except (RuntimeGone, SetupFailed) as error:
-            return [f"could not look for what this run left: {error}"]
+            return [*left, f"could not look for what this run left: {one_line(str(error))}"]
 
     def _image_names(self) -> list[str]:
         """The names of this run's own images, by tag and by digest."""
@@ -211,9 +222,9 @@ class Preparation:
         return Facts(
             endpoint=at.text,
             image_endpoint=image_at.text if image_at else "",
-            runtime_name=version.runtime_name,
-            runtime_version=version.runtime_version,
-            runtime_api_version=version.runtime_api_version,
+            runtime_name=version.runtime_name[:_KEY],
+            runtime_version=version.runtime_version[:_KEY],
+            runtime_api_version=version.runtime_api_version[:_KEY],
             minor=str(minor),
             minor_source=source,
             handler=settings.handler,
@@ -225,7 +236,9 @@ class Preparation:
                     features=facts_status.features,
                 )
             ),
-            info=dict(facts_status.info),
+            info={
+                key[:_KEY]: value[:_INFO] for key, value in list(facts_status.info.items())[:_INFOS]
+            },
             run_nonce=self.run.nonce,
             run_owner=self.run.owner,
             log_root=log_root,

@@ -260,5 +260,6 @@ def _shown(value: Any) -> str:
 
 
 def _line(value: object) -> str:
-    text = " ".join(str(value).split())
+    text = str(value)
+    text = " ".join(text[: 8 * _LONGEST].split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -44,6 +44,8 @@ from cri_conformance.streaming.upgrade import SpdyClient
 
 #: Seconds for connecting, upgrading and opening the streams.
 OPEN_WITHIN = 15.0
+#: Bytes in which a server says how a command ended.
+MOST_STATUS = 256 * 1024
 
 
 def dial(
@@ -56,10 +58,15 @@ def dial(
     deadline = time.monotonic() + seconds
     transport = connect(url, seconds)
     link: Link
-    if protocol == SPDY:
-        link = SpdyClient(url, subprotocols)
-    else:
-        link = channels.ChannelsClient(url, subprotocols, count)
+    try:
+        if protocol == SPDY:
+            link = SpdyClient(url, subprotocols)
+        else:
+            link = channels.ChannelsClient(url, subprotocols, count)
+    except Exception as error:
+        # A URL may hold anything; what connects need not be one that can be asked for.
+        transport.close()
+        raise StreamingError(f"not a URL to ask for: {url[:200]!r} ({error})") from None
     connection = Connection(link, transport)
     accepted, early = connection.pump.upgrade(deadline)
     connection.subprotocol = accepted.subprotocol
@@ -117,6 +124,8 @@ class Session:
         while True:
             came = self.error.read(max(0.0, deadline - time.monotonic()))
             self._said += came
+            if len(self._said) > MOST_STATUS:
+                raise StreamingError(f"a status of more than {MOST_STATUS} bytes")
             with contextlib.suppress(ValueError):
                 return status.parse(bytes(self._said))
             if not came:

@@ -20,6 +20,7 @@ from cri_conformance.streaming.events import (
     Event,
     Link,
     Opened,
+    ProtocolError,
     Replied,
     StreamingError,
 )
@@ -31,6 +32,11 @@ T = TypeVar("T")
 LINGER = 5.0
 #: Bytes sent to a stream at a time: others get their turn in between.
 CHUNK = 32 * 1024
+#: Bytes of all streams of a connection that are kept without a bound of their own, and streams
+#: that the other side may open: more than anything asks for, and no harm.
+MOST_KEPT, MOST_STREAMS = 128 * 1024 * 1024, 4096
+#: Bytes of answers (to pings and the like) that wait because the other side reads none.
+MOST_WAITING = 16 * 1024 * 1024
 
 
 class Pump:
@@ -114,6 +120,8 @@ class Pump:
         with self._lock:
             if data := self.link.to_send():
                 self._pending.append(data)
+            if not wait and sum(map(len, self._pending)) > MOST_WAITING:
+                raise ProtocolError("the other side asks and asks, and reads no answer")
         while self._pending:
             if not self._pen.acquire(blocking=wait):
                 return  # who holds the pen looks again after it was given back
@@ -308,6 +316,8 @@ class Connection:
     def _sink(self, event: Event) -> None:
         if isinstance(event, Opened):
             with self.changed:
+                if len(self.streams) >= MOST_STREAMS:
+                    raise ProtocolError(f"more than {MOST_STREAMS} streams")
                 stream = self.declare(event.stream, event.headers)
             if self.on_open is not None:
                 self.on_open(stream)
@@ -331,6 +341,10 @@ class Connection:
         elif isinstance(event, Data) and not stream.end:
             if self._leaving and self._most and len(stream._buffer) > self._most:
                 return
+            if not self._most:
+                kept = sum(len(one._buffer) for one in self.streams.values())
+                if kept + len(event.data) > MOST_KEPT:
+                    raise ProtocolError(f"more than {MOST_KEPT} bytes came that nobody read")
             stream._buffer += event.data
             stream.received += len(event.data)
             self.changed.notify_all()

@@ -46,13 +46,13 @@ def parse(raw: bytes) -> Status:
     try:
         said = json.loads(text)
         success = {"Success": True, "Failure": False}[said["status"]]
-    except (ValueError, KeyError, TypeError):
+        code: int | None = 0 if success else None
+        for cause in (said.get("details") or {}).get("causes") or ():
+            if cause.get("reason") == "ExitCode" and str(cause.get("message", "")).isdecimal():
+                code = int(cause["message"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(f"not a Status: {text[:400]!r}") from None
-    code: int | None = 0 if success else None
-    for cause in (said.get("details") or {}).get("causes") or ():
-        if cause.get("reason") == "ExitCode" and str(cause.get("message", "")).isdecimal():
-            code = int(cause["message"])
-    return Status(success, code, said.get("message", ""), said.get("reason", ""), text)
+    return Status(success, code, str(said.get("message", "")), str(said.get("reason", "")), text)
 
 
 def render(status: Status) -> bytes:

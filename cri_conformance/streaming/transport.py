@@ -171,8 +171,8 @@ def connect(url: str, seconds: float) -> Transport:
     The certificate is not checked: runtimes sign their own.
     """
     deadline = time.monotonic() + seconds
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise StreamingError(f"not a URL: {url!r} ({error})") from None

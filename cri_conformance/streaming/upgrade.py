@@ -124,7 +124,7 @@ class SpdyClient(Spdy):
             raise ProtocolError(f"not an answer of HTTP: {head.first[:200]!r}")
         if int(status[:3]) != 101:
             wanted = head.headers.get("content-length", "0")
-            missing = int(wanted) - len(rest) if wanted.isdecimal() else 0
+            missing = int(wanted[:9]) - len(rest) if wanted[:9].isdecimal() else 0
             if data and 0 < missing < MOST_HEAD:
                 return []
             raise Refused(int(status[:3]), rest.decode("utf-8", "replace") or status[4:])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,8 @@ from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 FLAGS = ("stdin", "stdout", "stderr", "tty")
 #: Bytes sent at a time: how far a long input has come is seen by them.
 _PIECE = 256 * 1024
+#: Seconds of a session that is to come to its end by itself, whatever goes on in it.
+LONGEST = 60.0
 
 
 def call(runtime: Runtime, rpc: str, container_id: str, *cmd: str, **flags: Any) -> Outcome:
@@ -116,8 +119,12 @@ def to_the_end(
     def moved(before: tuple[int, ...]) -> bool:
         return ended() or progress() != before
 
+    until = time.monotonic() + LONGEST
     with changed:
         while not ended():
+            if time.monotonic() > until:
+                trouble = f"not over after {LONGEST:g} s, and it goes on and on"
+                break
             before = progress()
             changed.wait_for(partial(moved, before), quiet)
             if not moved(before):

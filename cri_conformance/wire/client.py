@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from cri_conformance.api.rpcs import RPCS
+from cri_conformance.wire import bounds
 from cri_conformance.wire.endpoint import Endpoint
 from cri_conformance.wire.history import History
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, RuntimeGone, Unknown
@@ -31,6 +32,9 @@ _BETWEEN = 0.05
 _OPTIONS = [
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
     ("grpc.max_send_message_length", LARGEST_MESSAGE),
+    # What is said with an error comes as metadata. Beyond it grpcio puts words of its own.
+    ("grpc.max_metadata_size", 4 * 1024 * 1024),
+    ("grpc.absolute_max_metadata_size", 8 * 1024 * 1024),
     # Without it grpcio sends the socket's path as authority, which Go servers refuse.
     ("grpc.default_authority", "localhost"),
     # One test's failure must not make the next wait for a back-off.
@@ -83,7 +87,7 @@ class Client:
         stub: Callable[..., Any] = kind(
             rpc.path,
             request_serializer=rpc.request.SerializeToString,
-            response_deserializer=rpc.response.FromString,
+            response_deserializer=_reader(rpc.response, weighed=rpc.server_streaming),
         )
         return stub
 
@@ -111,7 +115,8 @@ class Client:
                 response = self._stubs[rpc](request, timeout=limit, metadata=self.metadata)
             else:
                 response = self._cancelled(rpc, request, limit, cancel_after)
-            outcome = Ok(response)
+            unread = isinstance(response, Unreadable)
+            outcome = Unknown(response.why) if unread else Ok(response)
             seconds = time.monotonic() - start
         except grpc.RpcError as error:
             seconds = time.monotonic() - start
@@ -260,6 +265,33 @@ class Client:
             channel.close()
 
 
+class Unreadable:
+    """A response that is none, or is not taken; ``why`` in words."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+def _reader(response: Any, *, weighed: bool) -> Callable[[bytes], Any]:
+    """What makes a message of the bytes that came. Raises nothing: grpcio would log it.
+
+    ``weighed``: with the memory that it takes, about.
+    """
+
+    def read(data: bytes) -> Any:
+        if why := bounds.too_much(response.DESCRIPTOR, data):
+            return Unreadable(why)
+        try:
+            made = response.FromString(data)
+            return (made, bounds.closely(response.DESCRIPTOR, data)) if weighed else made
+        except DecodeError:
+            return Unreadable(
+                "the response is no message of this call (wrong types, or invalid UTF-8)"
+            )
+
+    return read
+
+
 class _Cancelled(grpc.RpcError):
     """What came of a call that we broke off."""
 
@@ -280,6 +312,8 @@ def request_of(rpc: str, /, **fields: Any) -> Message:
 def _outcome_of(error: grpc.RpcError, seconds: float, limit: float) -> Outcome:
     code: grpc.StatusCode = error.code()
     details: str = error.details() or ""
+    if len(details) > bounds.MOST_SAID:
+        details = f"{details[: bounds.MOST_SAID]}… ({len(details)} characters)"
     # A runtime may itself answer DEADLINE_EXCEEDED (an ExecSync that timed out):
     # only our own clock tells the two apart.
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and seconds >= limit:
@@ -288,8 +322,8 @@ def _outcome_of(error: grpc.RpcError, seconds: float, limit: float) -> Outcome:
         return Unknown("the call was cancelled")
     if code is grpc.StatusCode.UNAVAILABLE and _BROKEN_OFF.search(details):
         return Unknown(f"the connection broke: {details}")
-    if code is grpc.StatusCode.INTERNAL and details == "Exception deserializing response!":
-        return Unknown("the response is no message of this call (wrong types, or invalid UTF-8)")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "CLIENT: Received message" in details:
+        return Unknown(f"the response has more than {LARGEST_MESSAGE} bytes")
     return Refused(code.name, details)
 
 

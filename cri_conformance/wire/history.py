@@ -7,13 +7,14 @@ into words when somebody asks. Old calls fall out, so a long run stays flat.
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
 
-from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from cri_conformance.wire.latency import Latencies
@@ -25,6 +26,9 @@ CAPACITY = 8_000
 #: Bytes of a command's output that are kept where there are more than ``LARGE_OUTPUT``: enough
 #: for a transcript, which cuts values anyway. Whole ones would fill the memory of a long run.
 KEPT_OUTPUT, LARGE_OUTPUT = 300, 64 * 1024
+#: Bytes of a response, and items of a list in it, from which on it is kept in words alone, and
+#: the bytes of all that are kept: a runtime may answer everything with megabytes.
+LARGE_RESPONSE, MANY_ITEMS, MOST_KEPT = 256 * 1024, 2_000, 64 * 1024 * 1024
 #: Calls shown before the test's own, of those that concern its objects.
 EARLIER = 40
 #: A transcript longer than this keeps its beginning and its end.
@@ -81,6 +85,9 @@ class Call(NamedTuple):
     outcome: Outcome | StreamRecord
     thread: int
     sizes: Mapping[str, int] = MappingProxyType({})
+    #: A large response in words, whose message is not kept.
+    words: dict[str, Any] | None = None
+    size: int = 0
 
     def ids(self) -> set[str]:
         """The sandbox and container ids that the call named or got."""
@@ -121,6 +128,7 @@ class History:
         self._calls: deque[Call] = deque(maxlen=CAPACITY)
         self._lock = threading.Lock()
         self._count = 0
+        self._kept = 0
         #: How long calls took, of all there ever were.
         self.latencies = Latencies()
 
@@ -137,6 +145,14 @@ class History:
         sizes: Mapping[str, int] = MappingProxyType({})
         if rpc == "ExecSync" and isinstance(outcome, Ok):
             outcome, sizes = _without_large_output(outcome)
+        words = None
+        size = request.ByteSize()
+        if isinstance(outcome, Ok) and isinstance(outcome.response, Message):
+            answered = outcome.response.ByteSize()
+            if answered > LARGE_RESPONSE or (answered > 8192 and _many(outcome.response)):
+                words, outcome = as_dict(outcome.response), Ok(type(outcome.response)())
+                answered = LARGE_RESPONSE // 4
+            size += answered
         with self._lock:
             self._count += 1
             at = start - self.began
@@ -144,7 +160,12 @@ class History:
                 self.latencies.add(rpc, seconds)
             elif not isinstance(outcome, StreamRecord):
                 self.latencies.add_other(rpc)
-            self._calls.append(Call(self._count, at, seconds, rpc, request, outcome, thread, sizes))
+            self._calls.append(
+                Call(self._count, at, seconds, rpc, request, outcome, thread, sizes, words, size)
+            )
+            self._kept += size
+            while self._kept > MOST_KEPT and len(self._calls) > 1:
+                self._kept -= self._calls.popleft().size
 
     def mark(self) -> int:
         """A point in the history, for ``since``."""
@@ -197,6 +218,8 @@ def _in_words(call: Call, thread: int) -> CallRecord:
         code, said = ("OPENED", "") if ending.outcome is None else _in_code(ending.outcome)
     else:
         response = as_dict(ending.response) if isinstance(ending, Ok) else None
+        if call.words is not None:
+            response = call.words
         code, said = _in_code(ending)
     if response is not None:
         for name, size in call.sizes.items():
@@ -227,26 +250,74 @@ _LONGEST = 512
 _MOST_ITEMS = 32
 
 
+#: Characters of a message's values, all together.
+_MOST_TEXT = 64 * 1024
+
+
 def as_dict(message: Message) -> dict[str, Any]:
-    """A message as plain data with the contract's field names; long values cut, ids whole."""
-    plain: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    cut: dict[str, Any] = _cut(plain)
-    return cut
+    """A message as plain data with the contract's field names; long values cut, ids whole.
+
+    As protobuf's JSON has it, but never more than is shown: a list may have millions of items.
+    """
+    return _fields(message, [_MOST_TEXT])
 
 
-def _cut(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > _LONGEST:
-        return f"{value[:_LONGEST]}… ({len(value)} characters)"
-    if isinstance(value, list):
-        shown = [_cut(item) for item in value[:_MOST_ITEMS]]
-        return [*shown, f"… ({len(value)} items)"] if len(value) > _MOST_ITEMS else shown
-    if isinstance(value, dict):
-        items = list(value.items())
-        shown_items = {key: _cut(item) for key, item in items[:_MOST_ITEMS]}
-        if len(items) > _MOST_ITEMS:
-            shown_items["…"] = f"{len(items)} entries"
-        return shown_items
+def _fields(message: Message, room: list[int]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        made[field.name] = _field(field, value, room) if room[0] > 0 else "…"
+    return made
+
+
+def _field(field: Any, value: Any, room: list[int]) -> Any:
+    if isinstance(value, Message):
+        return _fields(value, room)
+    if field.message_type is not None and hasattr(value, "items"):
+        inner = field.message_type.fields_by_name["value"]
+        made = {}
+        for number, key in enumerate(value):
+            if number == _MOST_ITEMS or room[0] <= 0:
+                made["…"] = f"{len(value)} entries"
+                break
+            made[_text(str(key), room)] = _field(inner, value[key], room)
+        return made
+    if not isinstance(value, str | bytes) and hasattr(value, "extend"):
+        items = []
+        for number, item in enumerate(value):
+            if number == _MOST_ITEMS or room[0] <= 0:
+                items.append(f"… ({len(value)} items)")
+                break
+            items.append(_field(field, item, room))
+        return items
+    room[0] -= 8
+    if isinstance(value, str):
+        return _text(value, room)
+    if isinstance(value, bytes):
+        return _text(base64.b64encode(value[:_LONGEST]).decode(), room, len(value))
+    if field.enum_type is not None:
+        named = field.enum_type.values_by_number.get(value)
+        return named.name if named is not None else value
+    if field.cpp_type in (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64):
+        return str(value)
     return value
+
+
+def _text(value: str, room: list[int], size: int = 0) -> str:
+    room[0] -= min(len(value), _LONGEST)
+    if len(value) > _LONGEST or size > _LONGEST:
+        unit = f"{size} bytes" if size else f"{len(value)} characters"
+        return f"{value[:_LONGEST]}… ({unit})"
+    return value
+
+
+def _many(message: Message) -> bool:
+    """Whether a message has a list of very many items."""
+    return any(
+        not isinstance(value, str | bytes | Message | int | float)
+        and hasattr(value, "__len__")
+        and len(value) > MANY_ITEMS
+        for _, value in message.ListFields()
+    )
 
 
 def in_lines(transcript: Iterable[CallRecord], width: int = 100) -> list[str]:

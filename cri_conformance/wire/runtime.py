@@ -40,6 +40,8 @@ T = TypeVar("T")
 CLEANUP_DEADLINE = 30.0
 #: Removals at the same time when a scope ends.
 AT_A_TIME = 4
+#: Seconds in which a scope removes all it made; what is left then is tried at the end of the run.
+CLEANUP_WITHIN = 120.0
 
 #: Calls that only look: an id of somebody else's does no harm in them.
 _LOOKING = re.compile(r"Version|Status|RuntimeConfig|.*(Status|Stats|Info)|(List|Stream|Get).+")
@@ -359,11 +361,21 @@ class Runtime:
     def _remove_all(self, rpc: str, ids: list[str]) -> list[str]:
         """Newest first, several at a time: runtimes spend most of a removal waiting."""
         newest = list(reversed(ids))
+        until = time.monotonic() + CLEANUP_WITHIN
         if len(newest) < 2:
             lines = [remove(self.client, rpc, made) for made in newest]
         else:
             with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="removal") as pool:
-                lines = list(pool.map(lambda made: remove(self.client, rpc, made), newest))
+                lines = list(
+                    pool.map(
+                        lambda made: (
+                            remove(self.client, rpc, made)
+                            if time.monotonic() < until
+                            else f"{rpc}({made}): no time was left"
+                        ),
+                        newest,
+                    )
+                )
         return [line for line in lines if line]
 
 

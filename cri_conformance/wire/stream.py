@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.protobuf.message import Message
 
+from cri_conformance.wire import bounds
 from cri_conformance.wire.history import StreamRecord
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, Unknown
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 #: Seconds that the reading thread gets to notice that its stream was cancelled.
 _CANCEL_TAKES = 5.0
+
+
+#: Messages that are taken of one stream, and the memory that they may all take at most. A stream
+#: that brings more, far more than a test waits for, is broken off.
+MOST_MESSAGES, MOST_MEMORY = 50_000, 2 * bounds.MOST_MEMORY
 
 
 class Stream:
@@ -162,16 +168,27 @@ class Stream:
 
     def _receive(self) -> None:
         outcome: Outcome
+        unread, memory = "", 0
         try:
             while self._may_receive():
-                message = next(self._incoming, None)
-                if message is None:
+                came = next(self._incoming, None)
+                if came is None:
+                    break
+                if isinstance(came, tuple):
+                    message, takes = came
+                    memory += takes
+                    if len(self._messages) >= MOST_MESSAGES or memory > MOST_MEMORY:
+                        unread = f"it goes on after {len(self._messages)} messages"
+                else:
+                    unread = came.why
+                if unread:
+                    self._incoming.cancel()
                     break
                 with self._changed:
                     self._messages.append(message)
                     self._record.add(message)
                     self._changed.notify_all()
-            outcome = Ok(self._messages)
+            outcome = Unknown(unread) if unread else Ok(self._messages)
         except grpc.RpcError as error:
             seconds = time.monotonic() - self._start
             outcome = self._client.outcome_of(error, seconds, self._limit)

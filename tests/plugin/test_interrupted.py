@@ -61,8 +61,15 @@ def _await_journal(place: Place) -> None:
     wait_for(lambda: path.exists() and _HELD in path.read_text(encoding="utf-8"), "its results")
 
 
-@_WORKERS
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [
+        (signal.SIGINT, "-n2"),
+        (signal.SIGTERM, "-n2"),
+        (signal.SIGTERM, "-n0"),
+        (signal.SIGHUP, "-n0"),
+    ],
+)
 def test_once(place: Place, served: Served, number: signal.Signals, workers: str) -> None:
     """The leading process alone is told, as by a CI system."""
     before = served.objects()
