@@ -219,7 +219,7 @@ def _log_excerpt(log: Path | None, start: int) -> str:
 def _cause(error: BaseException) -> BaseException:
     """What a test really failed of: Hypothesis may wrap it in a group."""
     for leaf in _leaves(error):
-        if isinstance(leaf, Violation | RuntimeGone):
+        if isinstance(leaf, Violation | Misbehaved | RuntimeGone):
             return leaf
     return error
 

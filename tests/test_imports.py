@@ -25,11 +25,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "streaming": {"api"},
     "expect": {"api", "contract", "wire", "model", "build"},
     "reference": {"api", "faults", "streaming"},  # faults only when asked for, as a layer
+    "malformed": {"api", "expect", "wire"},
     "fuzz": {
         "api",
         "build",
         "contract",
         "expect",
+        "malformed",
         "model",
         "registry",
         "report.files",
@@ -46,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 NEVER = {
     "suite": {"reference", "faults"},
     "fuzz": {"reference", "faults"},
+    "malformed": {"reference", "faults"},
     "expect": {"reference", "faults"},
     "model": {"reference", "faults"},
     "faults": {"suite", "model"},

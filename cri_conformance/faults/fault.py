@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from google.protobuf.message import Message
 
@@ -35,6 +35,14 @@ class Call:
 Middleware = Callable[[Call, Proceed], Any]
 
 
+@runtime_checkable
+class Decoding(Protocol):
+    """A middleware that also sees the bytes of calls, before they are taken for a message."""
+
+    def decode(self, rpc: str, data: bytes, ended: threading.Event) -> None:
+        """Raises StatusError to answer already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operator:
     """A way to break a promise, applied to one place.
@@ -56,7 +64,8 @@ class Fault:
     ``clauses`` are those it is seeded for: each must be named by a violation under it. ``also``
     are clauses that break with it of necessity, ``ordinary`` says that plain use of every call
     still succeeds under it (the rule; the fault matrix looks). ``isolated`` faults show only
-    where containers have namespaces and cgroups: in front of a real runtime.
+    where containers have namespaces and cgroups: in front of a real runtime. ``misbehaves`` names
+    what it does if that breaks no clause (crash, hang …): then it is seeded for none.
     """
 
     id: str
@@ -66,6 +75,7 @@ class Fault:
     also: tuple[str, ...] = ()
     ordinary: bool = True
     isolated: bool = False
+    misbehaves: str = ""
 
     @property
     def make(self) -> Callable[[], Middleware]:
@@ -87,6 +97,7 @@ def fault(
     says: str = "",
     ordinary: bool = True,
     isolated: bool = False,
+    misbehaves: str = "",
 ) -> Fault:
     """Seed a fault for a clause (or for several that must each be named under it).
 
@@ -101,4 +112,5 @@ def fault(
         also=tuple(also),
         ordinary=ordinary,
         isolated=isolated,
+        misbehaves=misbehaves,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 
 from cri_conformance.api.status import StatusError
 from cri_conformance.faults.catalogue import faults
-from cri_conformance.faults.fault import Call, Fault, Middleware, Proceed, Upstream
+from cri_conformance.faults.fault import Call, Decoding, Fault, Middleware, Proceed, Upstream
 
 METADATA_KEY = "cri-fault"
 #: Sessions remembered. One that falls out begins anew when it is used again.
@@ -56,6 +56,24 @@ class FaultLayer:
                 call = Call(rpc, request, self._upstream, ended or threading.Event())
                 return middleware(call, proceed)
         return proceed(request)
+
+    def decode(
+        self,
+        rpc: str,
+        data: bytes,
+        metadata: Iterable[tuple[str, str | bytes]],
+        ended: Callable[[], threading.Event],
+    ) -> None:
+        """Show the bytes of a call, whatever they are, to the fault that it names.
+
+        Raises StatusError where the fault answers already.
+        """
+        for key, value in metadata or ():
+            if key == METADATA_KEY:
+                session: object = self._session(str(value))
+                if isinstance(session, Decoding):
+                    session.decode(rpc, data, ended())
+                return
 
     def _session(self, named: str) -> Middleware:
         with self._lock:

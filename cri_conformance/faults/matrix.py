@@ -45,7 +45,8 @@ def main(argv: list[str]) -> int:
         found = chosen(catalogue, arguments.fault, arguments.clause)
         for fault in found.values():
             where = ", isolated" if fault.isolated else ""
-            print(f"{fault.id}: {', '.join(fault.clauses)} ({fault.says}{where})")
+            what = ", ".join(fault.clauses) or f"no clause, a {fault.misbehaves}"
+            print(f"{fault.id}: {what} ({fault.says}{where})")
         return 0 if found else _refuse(_NO_MATCH)
     isolated = bool(arguments.upstream)
     wanted = chosen(catalogue, arguments.fault, arguments.clause, isolated=isolated)

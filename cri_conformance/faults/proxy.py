@@ -25,7 +25,7 @@ from google.protobuf.message import DecodeError, Message
 from cri_conformance.api.rpcs import RPCS, Rpc
 from cri_conformance.api.status import StatusError
 from cri_conformance.faults.catalogue import CatalogueError, faults
-from cri_conformance.faults.fault import Call, Fault, Middleware, Upstream
+from cri_conformance.faults.fault import Call, Decoding, Fault, Middleware, Proceed, Upstream
 from cri_conformance.faults.layer import METADATA_KEY, FaultLayer
 from cri_conformance.wire import endpoint
 
@@ -251,6 +251,7 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]
                 return _messages(rpc, stream, came)
 
             try:
+                _decode(middleware, rpc.name, raw, ended)
                 call = Call(rpc.name, rpc.request.FromString(raw), self._upstream, ended)
                 for message in middleware(call, proceed):
                     yield message.SerializeToString()
@@ -284,6 +285,7 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]
                 return rpc.response.FromString(data)
 
             try:
+                _decode(middleware, rpc.name, raw, ended)
                 call = Call(rpc.name, rpc.request.FromString(raw), self._upstream, ended)
                 response: bytes = middleware(call, proceed).SerializeToString()
                 return response
@@ -349,11 +351,27 @@ def _by_metadata(call_upstream: Upstream) -> _Choice:
         metadata = tuple(details.invocation_metadata or ())
         if not any(key == METADATA_KEY for key, _ in metadata):
             return None
-        return lambda call, proceed: layer.handle(
-            call.rpc, call.request, metadata, proceed, call.ended
-        )
+        return _Named(layer, metadata)
 
     return choose
+
+
+def _decode(middleware: object, rpc: str, data: bytes, ended: threading.Event) -> None:
+    if isinstance(middleware, Decoding):
+        middleware.decode(rpc, data, ended)
+
+
+class _Named:
+    """The fault that a call's metadata names, as a middleware of its own."""
+
+    def __init__(self, layer: FaultLayer, metadata: tuple[tuple[str, str | bytes], ...]) -> None:
+        self._layer, self._metadata = layer, metadata
+
+    def __call__(self, call: Call, proceed: Proceed) -> Any:
+        return self._layer.handle(call.rpc, call.request, self._metadata, proceed, call.ended)
+
+    def decode(self, rpc: str, data: bytes, ended: threading.Event) -> None:
+        self._layer.decode(rpc, data, self._metadata, lambda: ended)
 
 
 def _left(context: grpc.ServicerContext) -> float | None:

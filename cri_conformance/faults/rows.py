@@ -95,7 +95,11 @@ def chosen(
         for name, fault in catalogue.items()
         if isolated in (None, fault.isolated)
         and _matches(name, fault_pattern)
-        and any(_matches(clause, clause_pattern) for clause in fault.clauses)
+        and (
+            any(_matches(clause, clause_pattern) for clause in fault.clauses)
+            # The matrix has rows of clauses: these are only listed.
+            or (isolated is None and fault.misbehaves and not clause_pattern)
+        )
     }
 
 

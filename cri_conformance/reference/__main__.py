@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from cri_conformance.reference.runtime import Runtime
-    from cri_conformance.reference.server import Layer, Proceed
+    from cri_conformance.reference.server import Decoder, Layer, Proceed
 
 _SCHEME = "unix://"
 _LONGEST_SOCKET_PATH = 107
@@ -130,7 +130,7 @@ def _serve(
     from cri_conformance.reference.server import Server
 
     runtime = Runtime(directory, trust)
-    server = Server(runtime, _fault_layer(runtime) if faults else None)
+    server = Server(runtime, *(_fault_layer(runtime) if faults else ()))
     runtime.start()
     try:
         try:
@@ -150,7 +150,7 @@ def _serve(
         runtime.close()
 
 
-def _fault_layer(runtime: Runtime) -> Layer:
+def _fault_layer(runtime: Runtime) -> tuple[Layer, Decoder]:
     from cri_conformance.faults.layer import FaultLayer
     from cri_conformance.reference.server import copy_of
 
@@ -159,13 +159,23 @@ def _fault_layer(runtime: Runtime) -> Layer:
     def layer(
         rpc: str, request: Message, context: grpc.ServicerContext, proceed: Proceed
     ) -> Message:
-        ended = threading.Event()
-        context.add_callback(ended.set)
-        metadata = tuple((key, value) for key, value in context.invocation_metadata())
-        answer: Message = faults.handle(rpc, request, metadata, proceed, ended)
+        answer: Message = faults.handle(rpc, request, _metadata(context), proceed, _ended(context))
         return answer
 
-    return layer
+    def decoder(rpc: str, data: bytes, context: grpc.ServicerContext) -> None:
+        faults.decode(rpc, data, _metadata(context), lambda: _ended(context))
+
+    return layer, decoder
+
+
+def _metadata(context: grpc.ServicerContext) -> tuple[tuple[str, str | bytes], ...]:
+    return tuple((key, value) for key, value in context.invocation_metadata())
+
+
+def _ended(context: grpc.ServicerContext) -> threading.Event:
+    ended = threading.Event()
+    context.add_callback(ended.set)
+    return ended
 
 
 def _set_signals(end: threading.Event) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from cri_conformance.api.descriptors import PACKAGE
 from cri_conformance.api.rpcs import RPCS, Rpc
@@ -20,9 +20,11 @@ from cri_conformance.reference.runtime import Runtime
 
 #: Largest request in bytes. Answers have no limit here: the client has one.
 LARGEST_MESSAGE = 16 * 1024 * 1024
-#: Calls at the same time. Each stop that waits for a grace period takes one of them, and each
-#: open stream.
-THREADS = 128
+#: Calls at the same time. Each stop that waits for a grace period takes one of them, each open
+#: stream, and each call whose request has not come yet. Made when they are needed.
+THREADS = 1024
+#: Of these one connection gets so many, so that no client alone can keep the others waiting.
+STREAMS = 128
 #: Seconds that calls under way get at the end, when all processes they could wait for are killed.
 GRACE = 2.0
 
@@ -30,20 +32,26 @@ GRACE = 2.0
 Proceed = Callable[[Message], Any]
 #: What all calls go through: (name of the call, request, context, proceed) -> as proceed gives.
 Layer = Callable[[str, Message, grpc.ServicerContext, Proceed], Any]
+#: Sees the bytes of each call before anything else does, and may refuse them.
+Decoder = Callable[[str, bytes, grpc.ServicerContext], None]
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", STREAMS),
 ]
 
 
 class Server:
     """Serves a runtime. ``layer``, where there is one, sees each call and may answer itself."""
 
-    def __init__(self, runtime: Runtime, layer: Layer | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, layer: Layer | None = None, decoder: Decoder | None = None
+    ) -> None:
         self._runtime = runtime
         self._layer = layer
+        self._decoder = decoder
         self._server = grpc.server(ThreadPoolExecutor(THREADS), options=_OPTIONS)
         services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = defaultdict(dict)
         for rpc in RPCS.values():
@@ -66,16 +74,25 @@ class Server:
     def _handler(self, rpc: Rpc) -> grpc.RpcMethodHandler[Any, Any]:
         answer = self._plain(rpc) if self._layer is None else self._layered(rpc)
 
-        def behaviour(request: Message, context: grpc.ServicerContext) -> Message:
+        # Decoded here, as gRPC would call bytes that are no message an error of ours.
+        def decoded(data: bytes, context: grpc.ServicerContext) -> Message:
+            if self._decoder:
+                self._decoder(rpc.name, data, context)
             try:
-                response: Message = answer(request, context)
+                return rpc.request.FromString(data)
+            except DecodeError:
+                raise StatusError("INVALID_ARGUMENT", f"no {rpc.name}Request") from None
+
+        def behaviour(data: bytes, context: grpc.ServicerContext) -> Message:
+            try:
+                response: Message = answer(decoded(data, context), context)
                 return response
             except Exception as error:
                 _fail(context, error)
 
-        def streamed(request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
+        def streamed(data: bytes, context: grpc.ServicerContext) -> Iterator[Message]:
             try:
-                responses = answer(request, context)
+                responses = answer(decoded(data, context), context)
                 # From now on nothing is missed: a client that waits for this can rely on it.
                 context.send_initial_metadata(())
                 yield from responses
@@ -85,11 +102,11 @@ class Server:
         handler: grpc.RpcMethodHandler[Any, Any]
         if rpc.server_streaming:
             handler = grpc.unary_stream_rpc_method_handler(
-                streamed, rpc.request.FromString, rpc.response.SerializeToString
+                streamed, None, rpc.response.SerializeToString
             )
         else:
             handler = grpc.unary_unary_rpc_method_handler(
-                behaviour, rpc.request.FromString, rpc.response.SerializeToString
+                behaviour, None, rpc.response.SerializeToString
             )
         return handler
 

@@ -65,9 +65,10 @@ def ending(results: Results) -> Ending:
         return Ending.INTERRUPTED
     missing = any(profile["missing"] for profile in results["profiles"])
     bad = results["summary"]["broken"] or results["stale"] or missing or failures(results)
-    if bad:
-        return Ending.BROKEN
     blamed = {test["blame"] for test in results["tests"]}
+    # A crash, a hang or a leak is tied to no clause.
+    if bad or "runtime" in blamed:
+        return Ending.BROKEN
     if "suite" in blamed:
         return Ending.MISTAKE
     complete = results["suite"]["complete"]

@@ -294,8 +294,11 @@ def said(results: Results) -> Line:
         Ending.INCOMPLETE: (f"incomplete: {short}", _RED),
     }[end]
     if end is Ending.BROKEN and not broken:
-        stale = "what was expected to break held: the expectations file is stale"
-        text = stale if results["stale"] else "what the runtime claims to support is not there"
+        text = "what the runtime claims to support is not there"
+        if results["stale"]:
+            text = "what was expected to break held: the expectations file is stale"
+        elif any(test["blame"] == "runtime" for test in results["tests"]):
+            text = "the runtime misbehaved: see the failures"
     if end is Ending.BROKEN and failures(results):
         text = f"the campaign found {count(len(failures(results)), 'failure')}"
     if end is Ending.HELD and results["summary"]["known"]:

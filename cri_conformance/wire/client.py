@@ -82,7 +82,7 @@ class Client:
 
     def _stub(self, name: str) -> Callable[..., Any]:
         rpc = RPCS[name]
-        channel = self._channels.get(rpc.service, self._channels[""])
+        channel = self.channel(rpc.service)
         kind = channel.unary_stream if rpc.server_streaming else channel.unary_unary
         stub: Callable[..., Any] = kind(
             rpc.path,
@@ -90,6 +90,10 @@ class Client:
             response_deserializer=_reader(rpc.response, weighed=rpc.server_streaming),
         )
         return stub
+
+    def channel(self, service: str) -> grpc.Channel:
+        """The connection to one of the two services."""
+        return self._channels.get(service, self._channels[""])
 
     def call(
         self,

@@ -38,7 +38,7 @@ def checked(found: Iterable[Fault], contract: Register) -> dict[str, Fault]:
                 f"two faults are called {fault.id}: seed one fault for both clauses "
                 "(fault([…], …)) or give one of them a name="
             )
-        if not fault.clauses or not _plain(fault.id):
+        if not (fault.clauses or fault.misbehaves) or not _plain(fault.id):
             raise CatalogueError(f"{fault.id!r}: a fault has a clause, and a plain ASCII id")
         for clause in (*fault.clauses, *fault.also):
             if clause not in contract:

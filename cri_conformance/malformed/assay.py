@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sends broken messages and judges what comes of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cri_conformance.api.rpcs import RPCS
+from cri_conformance.malformed import oracle
+from cri_conformance.malformed.mutations import Mutation, apply, by_chance
+from cri_conformance.malformed.oracle import Kind, Misbehaviour
+from cri_conformance.malformed.safety import Refuse
+from cri_conformance.wire.client import PATIENCE, Client
+from cri_conformance.wire.outcome import Ok, Outcome
+from cri_conformance.wire.raw import RawClient, peer
+
+if TYPE_CHECKING:
+    from cri_conformance.malformed.yard import Base, Yard
+
+#: Seconds in which any call must have been answered, the second time it is made. No message of
+#: ours asks for anything that takes longer.
+ANSWER_WITHIN = 10.0
+#: Seconds that a stream is listened to: many say nothing, rightly.
+STREAM_WITHIN = 0.2
+#: What a message came to that was not sent, as it might have touched what is not ours.
+NOT_SENT = "NOT-SENT"
+_SHOWN = 240
+
+
+class Pulse:
+    """Whether a runtime lives. Asks under the same metadata as all calls."""
+
+    def __init__(self, client: Client, raw: RawClient, patience: Sequence[float] = PATIENCE):
+        self._client, self._raw, self._patience = client, raw, patience
+        self._pid = peer(client.endpoint)
+
+    def check(self, what: str) -> None:
+        """Raises Misbehaviour if it is gone, or another process than before."""
+        outcome: Outcome | None = None
+        for seconds in self._patience:
+            outcome = self._raw.call("Version", b"", deadline=seconds)
+            if isinstance(outcome, Ok):
+                break
+            if not oracle.no_answer(outcome):
+                self._client.wait_ready(seconds)
+        else:
+            kind = Kind.HANG if outcome and oracle.no_answer(outcome) else Kind.CRASH
+            raise Misbehaviour(kind, what, f"after {what} Version is answered with {outcome}")
+        pid = peer(self._client.endpoint)
+        if pid != self._pid and self._pid and pid:
+            before, self._pid = self._pid, pid
+            raise Misbehaviour(
+                Kind.CRASH,
+                what,
+                f"after {what} another process listens ({before} before, now {pid})",
+            )
+
+
+class Assay:
+    """Messages of one yard. ``log`` is the runtime's, where it can be read."""
+
+    def __init__(
+        self,
+        yard: Yard,
+        client: Client,
+        *,
+        within: float = ANSWER_WITHIN,
+        patience: Sequence[float] = PATIENCE,
+        log: Path | None = None,
+    ) -> None:
+        self.yard = yard
+        self.raw = RawClient(client)
+        self.pulse = Pulse(client, self.raw, patience)
+        self.codes: Counter[tuple[str, str]] = Counter()
+        self._within = within
+        self._log = log
+        self._read = log.stat().st_size if log and log.exists() else 0
+        #: Whether a call had no answer since the last ``settle``: it may yet come about.
+        self._doubtful = False
+
+    def send(self, base: Base, mutations: Sequence[Mutation]) -> str:
+        """One message: its code. Raises Misbehaviour."""
+        data = apply(base.tree, mutations)
+        try:
+            self.yard.guard.check(base.rpc, data)
+        except Refuse:
+            self.codes[base.rpc, NOT_SENT] += 1
+            return NOT_SENT
+        streaming = RPCS[base.rpc].server_streaming
+        within = STREAM_WITHIN if streaming else self._within
+        outcome = self.raw.call(base.rpc, data, deadline=within)
+        code = oracle.code(outcome)
+        self.codes[base.rpc, code] += 1
+        oracle.look_at(base.rpc, outcome, self.yard.secrets)
+        if isinstance(outcome, Ok):
+            self.yard.made(base.rpc, outcome.response)
+        elif oracle.broke_off(outcome):
+            self._doubtful = True
+            self.pulse.check(f"{base.rpc} {_words(mutations)}")
+        elif oracle.no_answer(outcome) and not streaming:
+            self._doubtful = True
+            # A loaded machine is slow once.
+            again = self.raw.call(base.rpc, data, deadline=within)
+            self.pulse.check(f"{base.rpc} {_words(mutations)}")
+            if oracle.no_answer(again):
+                raise Misbehaviour(
+                    Kind.HANG, f"{base.rpc}", f"{base.rpc} has no answer after {within:g} s, twice"
+                )
+        return code
+
+    def batch(self, base: Base, seed: int, count: int) -> None:
+        """So many broken messages, the same for the same seed, and a look at everything.
+
+        Raises Misbehaviour, with the smallest message that was found to lead to it.
+        """
+        choose = by_chance(seed ^ zlib.crc32(f"{base.rpc}.{base.name}".encode()))
+        sent: list[Sequence[Mutation]] = []
+        for _ in range(count):
+            mutations = base.mutator.some(choose)
+            sent.append(mutations)
+            try:
+                self.send(base, mutations)
+            except Misbehaviour as error:
+                raise self.told(base, mutations, error) from None
+        try:
+            self.settle()
+        except Misbehaviour as error:
+            raise self.told(base, self._culprit(base, sent, error), error) from None
+
+    def settle(self) -> None:
+        """Look at what was not named, at what is left, and at the log. Raises Misbehaviour."""
+        self.pulse.check("these calls")
+        doubtful, self._doubtful = self._doubtful, False
+        self.yard.check(doubtful=doubtful)
+        if self._log and self._log.exists():
+            with self._log.open("rb") as file:
+                file.seek(self._read if self._read <= self._log.stat().st_size else 0)
+                new = file.read()
+            self._read = self._log.stat().st_size
+            oracle.look_at_log(new.decode(errors="replace"), self.yard.secrets)
+
+    # -- what was it? ----------------------------------------------------------------
+
+    def shows(self, base: Base, mutations: Sequence[Mutation], kind: Kind) -> bool:
+        """Whether a message leads to misbehaviour of this kind, with what is seen afterwards."""
+        try:
+            self.send(base, mutations)
+            self.settle()
+        except Misbehaviour as error:
+            return error.kind is kind
+        return False
+
+    def _culprit(
+        self, base: Base, sent: Sequence[Sequence[Mutation]], error: Misbehaviour
+    ) -> Sequence[Mutation]:
+        """The message of a batch after which something is wrong; () if none does it alone."""
+        for mutations in sent:
+            with suppress(Misbehaviour):
+                if self.shows(base, mutations, error.kind):
+                    return mutations
+        return ()
+
+    def told(self, base: Base, mutations: Sequence[Mutation], error: Misbehaviour) -> Misbehaviour:
+        """An error with the message that led to it, made smaller if the runtime still lives."""
+        if error.kind not in (Kind.CRASH, Kind.HANG) and mutations:
+            mutations = smaller(mutations, lambda less: self.shows(base, less, error.kind))
+        data = apply(base.tree, mutations)
+        shown = data[:_SHOWN].hex() + ("…" if len(data) > _SHOWN else "")
+        return Misbehaviour(
+            error.kind,
+            error.cause,
+            f"{error.actual}; sent {base.rpc} ({base.name}) with {_words(mutations)}: "
+            f"{len(data)} bytes {shown}",
+        )
+
+
+def smaller(
+    mutations: Sequence[Mutation], shows: Callable[[Sequence[Mutation]], bool]
+) -> Sequence[Mutation]:
+    """Fewer mutations that still show it."""
+    for index in reversed(range(len(mutations))):
+        less = [*mutations[:index], *mutations[index + 1 :]]
+        if less and shows(less):
+            mutations = less
+    return mutations
+
+
+def _words(mutations: Sequence[Mutation]) -> str:
+    return ", ".join(
+        f"{one.what} {'.'.join(map(str, one.where)) or 'all'} {one.n}/{one.m}" for one in mutations
+    )
