@@ -35,6 +35,7 @@ _SANDBOX = {
     "labels": ("PodSandboxStatus.labels.as-sent", "PodSandbox.labels.as-sent"),
     "annotations": ("PodSandboxStatus.annotations.identical", "PodSandbox.annotations.identical"),
 }
+_REMOVED = (SandboxState.REMOVED, ContainerState.REMOVED, ContainerState.SWEPT)
 _ORDER = ("CONTAINER_CREATED", "CONTAINER_RUNNING", "CONTAINER_EXITED")
 
 
@@ -49,13 +50,21 @@ class Looker(Stepper):
 
     def look(self, *also: str) -> None:
         self._statuses.clear()
-        super().look(*also)
+        super().look(*also, *self._lately_removed())
         for object_id, status in self._statuses.items():
             self._equal(object_id, status)
         if self.answered == "OK":
             # What a refused call has left as it was, the last look has compared.
             for call in ("ListContainerStats", "ListPodSandboxStats"):
                 self._figures(call)
+
+    def _lately_removed(self) -> list[str]:
+        """The sandbox and the container that went last: what is gone has to stay so."""
+        last: dict[bool, str] = {}
+        for object_id, thing in self.world.things.items():
+            if thing.within(*_REMOVED):
+                last[object_id in self.sandboxes] = object_id
+        return list(last.values())
 
     # -- steps whose answer is open --------------------------------------------------
 
