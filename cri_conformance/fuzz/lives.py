@@ -40,6 +40,7 @@ TOLD = [
     "create_wrong_then_right",
     "create_again",
     "on_container",
+    "give_up",
     "await_exit",
     "unknown_container",
     "create_patched",

@@ -19,6 +19,7 @@ from cri_conformance.expect import Judge
 from cri_conformance.model.states import ABSENT, ContainerState, SandboxState, State, Where
 from cri_conformance.model.table import LISTS, TABLE, Answer, Rule
 from cri_conformance.model.world import Came, World
+from cri_conformance.suite.repeating import MINUTE, repeated, succeeded
 from cri_conformance.suite.shown import in_a_word, state_name, status_shown, whole
 from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed, Unknown
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
@@ -30,6 +31,10 @@ MISSING_COMMAND = ("/no/such/command",)
 #: What every exec runs and writes.
 SAID = b"here\n"
 _EXEC = ("/bin/sh", "-c", "echo here")
+
+
+#: Way of giving a call up → the option of a call that makes it so.
+GIVEN_UP = {"deadline": "deadline", "cancel": "cancel_after"}
 
 
 def unknown_id() -> str:
@@ -240,6 +245,19 @@ class Stepper:
             )
         return outcome
 
+    def give_up(self, call: str, object_id: str, way: str, seconds: float, **fields: Any) -> None:
+        """A stop or a removal of which the client gives up the answer, and the identical call,
+        repeated until it succeeds, as the kubelet does. ``way`` is a name in GIVEN_UP."""
+        names = {_id_field(call): object_id, **fields}
+        clause = f"RuntimeService.{call}.retry-after-{way}"
+        first = self.runtime.call(call, **names, **{GIVEN_UP[way]: seconds})
+        # Whatever came of it: a refusal may be the runtime's word for the same.
+        self.world = self.world.time_passes()
+        if not isinstance(first, Ok):
+            self.world = self.world.apply(call, object_id, Came.UNKNOWN)
+        outcome = repeated(lambda: self.runtime.call(call, **names), succeeded, MINUTE)
+        self._judged(call, object_id, outcome, (Rule(Answer.OK, clause),))
+
     def await_exit(self, container_id: str, seconds: float = 10.0) -> None:
         """See a container whose process ends by itself become EXITED."""
         shown = ABSENT
@@ -413,6 +431,10 @@ _ADOPTED: dict[str, State] = {
     "CONTAINER_RUNNING": ContainerState.RUNNING,
     "CONTAINER_EXITED": ContainerState.EXITED,
 }
+
+
+def _id_field(call: str) -> str:
+    return "pod_sandbox_id" if call.endswith("PodSandbox") else "container_id"
 
 
 def _is_container(states: frozenset[State]) -> bool:

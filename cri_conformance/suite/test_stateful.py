@@ -23,7 +23,7 @@ from cri_conformance.expect import Judge, clause
 from cri_conformance.expect.explore import Explorer
 from cri_conformance.model.states import STANDING, ContainerState, SandboxState
 from cri_conformance.model.table import LISTS, TABLE
-from cri_conformance.suite.stepper import MISSING_COMMAND, Stepper, unknown_id
+from cri_conformance.suite.stepper import GIVEN_UP, MISSING_COMMAND, Stepper, unknown_id
 from cri_conformance.wire.outcome import SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 
@@ -144,6 +144,11 @@ class Steps:
     def on_container(self, call: str, container: str, **fields: Any) -> None:
         self.stepper.container_call(call, container, **fields)
         self.stepper.look(container)
+
+    def give_up(self, call: str, subject: str, way: str, seconds: float) -> None:
+        """Only of what is there, or was: nobody says that an id never known is let pass."""
+        self.stepper.give_up(call, subject, way, seconds)
+        self.stepper.look(subject, *(one.id for one in self.world.containers(subject)))
 
     def await_exit(self, container: str) -> None:
         self.stepper.await_exit(container)
@@ -355,6 +360,19 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(container=containers)
     def stop_with_grace(self, container: str) -> None:
         self.steps.on_container("StopContainer", container, timeout=1)
+
+    @rule(
+        subject=st.one_of(
+            st.tuples(st.sampled_from(["StopPodSandbox", "RemovePodSandbox"]), sandboxes),
+            st.tuples(st.sampled_from(["StopContainer", "RemoveContainer"]), containers),
+        ),
+        way=st.sampled_from(sorted(GIVEN_UP)),
+        seconds=st.sampled_from([0.001, 0.002, 0.005, 0.02]),
+    )
+    def give_up(self, subject: tuple[str, str], way: str, seconds: float) -> None:
+        call, object_id = subject
+        if not self.steps.world.thing(object_id).gone:
+            self.steps.give_up(call, object_id, way, seconds)
 
     @rule(container=containers)
     def await_exit(self, container: str) -> None:
