@@ -80,7 +80,13 @@ _OPTIONS = (
         "where campaigns keep examples and findings (default: .cri-fuzz); may be shared",
     ),
 )
-_FLAGS = (("--cri-strict", "a SHOULD that is not kept fails instead of warning"),)
+_FLAGS = (
+    ("--cri-strict", "a SHOULD that is not kept fails instead of warning"),
+    (
+        "--cri-shared-node",
+        "other pods run there: refuse tests that could disturb them (see docs/safety.md)",
+    ),
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -94,6 +100,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "disturbs(*what): tests that could disturb other pods on the node, and by what"
+    )
     config.addinivalue_line("markers", "clause(*ids): the clauses of the contract a test judges")
     if config.getoption("--cri-endpoint") == "":
         # An unset variable of a CI system must not switch the gate off.

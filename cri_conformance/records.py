@@ -48,6 +48,17 @@ def bound_clauses(item: pytest.Item) -> list[str]:
     return list(dict.fromkeys(i for mark in item.iter_markers("clause") for i in mark.args))
 
 
+#: Fixtures that could disturb other pods, whichever test asks for them.
+_DISTURBING = {"restart": "restart", "population": "load"}
+
+
+def disturbs(item: pytest.Item) -> list[str]:
+    """By what a test could disturb other pods on the node."""
+    marked = [what for mark in item.iter_markers("disturbs") for what in mark.args]
+    asked = [_DISTURBING[name] for name in getattr(item, "fixturenames", ()) if name in _DISTURBING]
+    return list(dict.fromkeys([*marked, *asked]))
+
+
 def attach(
     item: pytest.Item,
     call: pytest.CallInfo[Any],

@@ -30,9 +30,10 @@ from cri_conformance.contract import ages, expectations
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.profiles import NAMES, profile_of
 from cri_conformance.contract.register import register
+from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect.explore import Depth
 from cri_conformance.expect.judge import Rules
-from cri_conformance.expect.violation import SuiteMistake
+from cri_conformance.expect.violation import NotExercised, SuiteMistake
 from cri_conformance.leaving import Leaving
 from cri_conformance.report import exit as exit_codes
 from cri_conformance.report import folder, github, journal, junit, load, terminal
@@ -420,6 +421,8 @@ class Session:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         item.stash[records.LOG_POSITION] = records.log_position(self.settings.runtime_log)
+        if self.settings.shared_node and (what := records.disturbs(item)):
+            raise NotExercised(Reason.SWITCHED_OFF, f"--cri-shared-node ({', '.join(what)})")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -629,6 +632,7 @@ class Session:
             "keyword": self._config.option.keyword,
             "markexpr": self._config.option.markexpr,
             "fuzz": str(chosen.fuzz or ""),
+            "shared_node": chosen.shared_node,
             "paths": []
             if self._config.args_source is not pytest.Config.ArgsSource.ARGS
             else list(self._config.args),

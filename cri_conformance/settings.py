@@ -50,6 +50,8 @@ class Settings:
     run_timeout: float = DEFAULT_RUN_TIMEOUT["gate"]
     levels: frozenset[Level] = frozenset()
     strict: bool = False
+    #: Tests that could disturb other pods are refused.
+    shared_node: bool = False
     depth: str = DEPTHS[0]
     clause: str = ""
     seed: int = 0
@@ -107,6 +109,8 @@ class Settings:
             found.append(f"--cri-clauses-as-of={self.as_of}")
         if self.strict:
             found.append("--cri-strict")
+        if self.shared_node:
+            found.append("--cri-shared-node")
         if self.nightly:
             found.append(f"--cri-depth={self.depth}")
         return [*found, f"--cri-seed={self.seed}"]
@@ -152,6 +156,7 @@ def read(config: pytest.Config) -> Settings:
         ),
         levels=_levels(text("--cri-level")),
         strict=bool(setting(config, "--cri-strict")),
+        shared_node=bool(setting(config, "--cri-shared-node")),
         depth=depth,
         clause=text("--cri-clause"),
         # The next campaign is to try something else than the last one.

@@ -29,6 +29,8 @@ from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 from cri_conformance.wire.together import together
 
+pytestmark = pytest.mark.disturbs("load")
+
 THREADS, ROUNDS = 8, 3
 
 _RUN, _START = "RuntimeService.RunPodSandbox", "RuntimeService.StartContainer"

@@ -22,7 +22,7 @@ from cri_conformance.wire.outcome import Outcome, answer
 from cri_conformance.wire.runtime import Runtime, Sandbox
 from cri_conformance.wire.stream import Stream
 
-pytestmark = pytest.mark.xdist_group("events")
+pytestmark = [pytest.mark.xdist_group("events"), pytest.mark.disturbs("load")]
 
 _CALL = "RuntimeService.GetContainerEvents"
 #: Clients that listen, and containers that come and go meanwhile.

@@ -30,7 +30,7 @@ from cri_conformance.wire.host import Host
 from cri_conformance.wire.identity import RUN_LABEL
 from cri_conformance.wire.runtime import Runtime, Sandbox
 
-pytestmark = pytest.mark.usefixtures("isolation")
+pytestmark = [pytest.mark.usefixtures("isolation"), pytest.mark.disturbs("host ports")]
 
 _LOOPBACK = "127.0.0.1"
 _PROTOCOLS = {"tcp": types.TCP, "udp": types.UDP, "sctp": types.SCTP}

@@ -281,3 +281,22 @@ def test_socket_as_a_word_of_its_own(place: Place, served: Served) -> None:
     assert ran.status == 0, ran.output
     assert f"--cri-endpoint={socket_path}" in ran.line("^cri: rootdir")
     assert (place.folder / "reports/latest/index.html").exists()
+
+
+def test_a_shared_node_is_spared(place: Place) -> None:
+    place.write(
+        test_it__py="""
+        import pytest
+
+        @pytest.mark.disturbs("load")
+        @pytest.mark.clause("RuntimeService.Version.stable")
+        def test_disturbs(cri_runtime, judge): raise AssertionError("it ran")
+
+        def test_other(cri_runtime): pass
+        """
+    )
+    ran = place.run("--cri-endpoint=reference", "--cri-shared-node", "test_it.py")
+    assert ran.reason("RuntimeService.Version.stable") == (
+        "switched off by option: --cri-shared-node (load)"
+    )
+    assert ran.results["suite"]["selection"]["shared_node"] is True
