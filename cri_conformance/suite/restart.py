@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import subprocess
 
-from cri_conformance.wire.outcome import Ok, SetupFailed
-from cri_conformance.wire.runtime import Runtime
+from cri_conformance.wire.client import Client
+from cri_conformance.wire.outcome import Ok, RuntimeGone, SetupFailed
+from cri_conformance.wire.runtime import Runtime, poll
 
 #: Seconds that the command may take, and the runtime until it answers again.
 COMMAND_TAKES, ANSWERS_WITHIN = 120.0, 60.0
@@ -32,6 +34,9 @@ class Restarter:
         """Returns when the runtime answers again. Raises StaysAway, or SetupFailed."""
         if self._command:
             self._run()
+        # It may take connections before it can answer. If it never does, that is told below.
+        with contextlib.suppress(SetupFailed):
+            poll(lambda: _answers(runtime.client), bool, ANSWERS_WITHIN, "an answer")
         # Also where a call that was under way has taken it for gone.
         if not runtime.client.revived(ANSWERS_WITHIN):
             raise StaysAway(
@@ -62,3 +67,12 @@ class Restarter:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             why = said[-1] if said else "nothing on stderr"
             raise SetupFailed(f"'{self._command}' ended with {done.returncode} ({why}): {advice}")
+
+
+def _answers(client: Client) -> bool:
+    """Whether it answers. Asked over another connection: one that is refused is lost for good."""
+    with client.another() as other:
+        try:
+            return isinstance(other.call("Version", version="v1"), Ok)
+        except RuntimeGone:
+            return False
