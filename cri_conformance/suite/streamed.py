@@ -129,6 +129,10 @@ class Twin:
                 break
         return before, stream, after
 
+    def ours(self, runtime: Runtime, name: str) -> bool:
+        """Whether nobody else changes what an item tells of."""
+        return self.rpc == "StreamImages" or name in runtime.workshop.ids
+
     def whole(self, judge: Judge, stream: Stream) -> None:
         """Judge what holds of the parts of any stream."""
         ids = [self.key(item) for item in self.items(stream)]

@@ -102,13 +102,13 @@ def test_a_stream_brings_what_its_twin_lists(
     came = {there.key(item): item for item in there.items(stream)}
     there.compare(judge, there.clause("same-as-list"), came, [before, after])
     for name, item in came.items():
-        if name in before and name in after:
+        if there.ours(runtime, name) and name in before and name in after:
             steady = there.steady(before[name])
             if steady == there.steady(after[name]):
                 judge.equal(
                     there.item_clause, there.steady(item), steady, f"{name[:12]}", about=[name]
                 )
-    if not came:
+    if not any(there.ours(runtime, name) for name in came):
         judge.not_exercised(there.item_clause, Reason.NOT_ADVERTISED, "there is nothing to list")
 
 

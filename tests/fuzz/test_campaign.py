@@ -7,6 +7,7 @@ import ast
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,13 @@ def preparation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preparatio
         yield made
 
 
-def _campaign(preparation: Preparation, fault: str = "", *, modes: tuple[str, ...]) -> Campaign:
+def _campaign(
+    preparation: Preparation, fault: str = "", *, modes: tuple[str, ...], steps: int = 60
+) -> Campaign:
     facts = preparation.facts
     metadata = (("cri-fault", f"{fault}@{facts.run_nonce}-x"),) if fault else ()
-    target = connect(preparation.settings, facts, metadata)
+    settings = replace(preparation.settings, fuzz=Budget(steps=steps))
+    target = connect(settings, facts, metadata)
     rules = Rules(register(), Minor.parse(facts.minor))
     progress = preparation.settings.report / "progress.json"
     return Campaign(target, rules, chosen(modes), progress=progress)
@@ -55,7 +59,8 @@ def test_a_sound_runtime_is_left_in_peace(preparation: Preparation, mode: str):
 
 
 def test_what_is_found_is_shrunk_written_and_can_be_played_again(preparation: Preparation):
-    campaign = _campaign(preparation, FAULT, modes=("lives",))
+    # Chance decides how long it takes; it ends with the finding that is shrunk.
+    campaign = _campaign(preparation, FAULT, modes=("lives",), steps=600)
     with pytest.raises(CampaignFailed):
         campaign.run()
     found = next(one for one in campaign.findings.values() if one.clause == CLAUSE)
