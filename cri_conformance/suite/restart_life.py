@@ -173,16 +173,19 @@ def _ending(
 @contextlib.contextmanager
 def _asking(client: Client, answers: list[Outcome]) -> Any:
     """Ask how it is, over and over, as long as this lasts."""
-    over = threading.Event()
+    begun, over = threading.Event(), threading.Event()
 
     def ask() -> None:
         # A few times at least, where nothing is restarted.
         while len(answers) < 3 or not over.is_set():
             answers.append(client.glimpse("Status", deadline=ASKED_FOR))
+            begun.set()
             over.wait(ASKED_EVERY)
 
     thread = threading.Thread(target=ask, name="asking", daemon=True)
     thread.start()
+    # The first question comes before the restart, however quick that is.
+    begun.wait(10 * ASKED_FOR)
     try:
         yield
     finally:
