@@ -151,6 +151,8 @@ _RUN_ROWS = sorted(row.id for row in spoiling(types.RunPodSandboxRequest.DESCRIP
 class Lives(Lifecycle):
     """Any of the steps, in any order."""
 
+    gives_up = True
+
     campaign: ClassVar[Campaign]
     steps: Any
 

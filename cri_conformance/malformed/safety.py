@@ -14,10 +14,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from cri_conformance.api.rpcs import RPCS
-from cri_conformance.malformed.fields import Field, NotAMessage, Tree, parse, places
+from cri_conformance.malformed.fields import Field, Kind, NotAMessage, Tree, parse, places
 
 #: Calls that only look.
 _LOOKING = re.compile(r"Version|Status|RuntimeConfig|.*(Status|Stats|Info)|(List|Stream|Get).+")
+#: Calls that make what others list: old runtimes take invalid text and give it back to all.
+_MAKING = ("RunPodSandbox", "CreateContainer", "RestorePod")
 #: Fields whose objects a call acts on.
 _IDS = ("pod_sandbox_id", "container_id", "container_ids")
 #: Paths on the host: below our own folder.
@@ -63,6 +65,8 @@ class Guard:
         for field in tree:
             top.setdefault(field.name, []).append(field)
         self._ids(rpc, top)
+        if rpc in _MAKING:
+            self._listable(tree)
         logs, directories = [], []
         for _, field in places(tree):
             name, value = field.name, field.value
@@ -84,6 +88,15 @@ class Guard:
             self._log(path)
         if rpc in ("PullImage", "RemoveImage"):
             self._image(rpc, tree)
+
+    @staticmethod
+    def _listable(tree: Tree) -> None:
+        for _, field in places(tree):
+            if field.kind is Kind.TEXT and isinstance(field.value, bytes):
+                try:
+                    field.value.decode()
+                except UnicodeDecodeError:
+                    raise Refuse(f"{field.name} is no UTF-8 and could get into lists") from None
 
     def _ids(self, rpc: str, top: dict[str, list[Field]]) -> None:
         foreign: Collection[str] | None = None

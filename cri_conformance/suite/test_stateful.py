@@ -260,6 +260,9 @@ _CONTAINER_CALLS = (
 class Lifecycle(RuleBasedStateMachine):
     """Any of the steps, in any order."""
 
+    #: Whether calls are given up: what comes then hangs on moments, so not at the gate.
+    gives_up: ClassVar[bool] = False
+
     runtime: ClassVar[Runtime]
     judge: ClassVar[Judge]
 
@@ -361,6 +364,7 @@ class Lifecycle(RuleBasedStateMachine):
     def stop_with_grace(self, container: str) -> None:
         self.steps.on_container("StopContainer", container, timeout=1)
 
+    @precondition(lambda self: self.gives_up)
     @rule(
         subject=st.one_of(
             st.tuples(st.sampled_from(["StopPodSandbox", "RemovePodSandbox"]), sandboxes),
@@ -390,4 +394,11 @@ def _made(object_id: str) -> Any:
 def test_lives_nobody_planned(runtime: Runtime, judge: Judge, explore: Explorer) -> None:
     tour(Steps(runtime, judge))
     runtime.close()
-    explore.machine(Lifecycle, examples=8, steps=20, runtime=runtime, judge=judge)
+    explore.machine(
+        Lifecycle,
+        examples=8,
+        steps=20,
+        runtime=runtime,
+        judge=judge,
+        gives_up=explore.depth.nightly,
+    )
