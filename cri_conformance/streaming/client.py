@@ -27,6 +27,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 from cri_conformance.streaming import channels, status
 from cri_conformance.streaming.connection import Connection, Stream
@@ -86,7 +87,35 @@ class Result:
     write_error: str = ""
 
 
-class Session:
+class _Ending:
+    """How sessions of either kind end: left without an error in good order, else at once."""
+
+    connection: Connection
+
+    def close(self) -> None:
+        """End in good order, without waiting for the other side."""
+        self.connection.finish()
+
+    def abort(self, *, reset: bool = False) -> None:
+        """Go away without a word, as a client that crashed (``reset``: by RST)."""
+        self.connection.abort(reset=reset)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+class Session(_Ending):
     """An Exec or Attach session. Streams that were not asked for are None."""
 
     def __init__(self, connection: Connection, streams: Mapping[str, Stream]) -> None:
@@ -164,28 +193,6 @@ class Session:
         )
         return Result(out, err, said, "".join(errors))
 
-    def close(self) -> None:
-        """End in good order, without waiting for the other side."""
-        self.connection.finish()
-
-    def abort(self, *, reset: bool = False) -> None:
-        """Go away without a word, as a client that crashed (``reset``: by RST)."""
-        self.connection.abort(reset=reset)
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
-
 
 def open_session(
     url: str,
@@ -262,7 +269,7 @@ class Tunnel:
         return came
 
 
-class Forward:
+class Forward(_Ending):
     """A PortForward session."""
 
     def __init__(self, connection: Connection, ports: Iterable[int], protocol: str) -> None:
@@ -307,28 +314,6 @@ class Forward:
             tunnel.data.reset()
             tunnel.error.reset()
         self.connection.forget(tunnel.data, tunnel.error)
-
-    def close(self) -> None:
-        """End in good order, without waiting for the other side."""
-        self.connection.finish()
-
-    def abort(self, *, reset: bool = False) -> None:
-        """Go away without a word, as a client that crashed (``reset``: by RST)."""
-        self.connection.abort(reset=reset)
-
-    def __enter__(self) -> Forward:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
 
 def open_forward(
