@@ -9,6 +9,7 @@ came and why no more did, and judges that.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -239,6 +240,8 @@ def pull(runtime: Runtime, container: Container, order: str) -> None:
 
 #: Seconds to wait for a sign of output, and then again, before it is given up.
 _ATTEMPTS = (0.5, 1.0, 2.0, 4.0, 15.0)
+#: No sign is given twice: one that is still under way must not be taken for a later one.
+_SIGNS = itertools.count()
 
 
 def connected(runtime: Runtime, container: Container, stream: Stream | None, quiet: float) -> bytes:
@@ -249,8 +252,8 @@ def connected(runtime: Runtime, container: Container, stream: Stream | None, qui
     output reaches the client.
     """
     came = b""
-    for number, seconds in enumerate(_ATTEMPTS):
-        word = f"<sync {number}>".encode()
+    for seconds in _ATTEMPTS:
+        word = f"<sync {next(_SIGNS)}>".encode()
         pull(runtime, container, f"echo '{word.decode()}'; echo '{word.decode()}' >&2")
         came += until(stream, word + b"\n", min(quiet, seconds))
         if word in came:
