@@ -209,10 +209,11 @@ def same(judge: Judge, clause_id: str, came: bytes, sent: bytes, why: object = "
 
 # -- a container that does what it is told ---------------------------------------------------
 
-#: Does what is written to the pipe `strings`, line by line. Its own input stays its own.
+#: Does what is written to the pipe `strings`, line by line. Its own input stays its own. It holds
+#: the pipe open for both: one that it opened anew for each writer would lose who comes meanwhile.
 PUPPET = (
     "trap 'exit 0' TERM; mkfifo strings; : > ready; "
-    'while :; do while IFS= read -r line <&9; do eval "$line"; done 9< strings; done'
+    'while IFS= read -r line <&9; do eval "$line"; done 9<> strings'
 )
 
 
