@@ -232,11 +232,19 @@ def puppet(runtime: Runtime, sandbox: Sandbox, **config: Any) -> Container:
     return container
 
 
-def pull(runtime: Runtime, container: Container, order: str) -> None:
-    """Have a puppet run a line of shell. Returns when it has taken it. Raises SetupFailed."""
+def pull(runtime: Runtime, container: Container, order: str, *, ends: bool = False) -> None:
+    """Have a puppet run a line of shell. Raises SetupFailed if it does not take it.
+
+    ``ends``: the order ends the container, and with it whoever has just written it, who may not
+    have come to say that it was taken.
+    """
     cmd = ("/bin/sh", "-c", 'printf "%s\\n" "$1" > strings', "sh", order)
-    if runtime.exec(container, *cmd).exit_code != 0:
-        raise SetupFailed("a container took no order")
+    outcome = runtime.call("ExecSync", container_id=container.id, cmd=cmd, timeout=10, deadline=20)
+    if isinstance(outcome, Ok) and outcome.response.exit_code == 0:
+        return
+    if not ends:
+        raise SetupFailed(f"a container took no order: {outcome}")
+    runtime.wait_exited(container.id)
 
 
 #: Seconds to wait for a sign of output, and then again, before it is given up.

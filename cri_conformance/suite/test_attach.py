@@ -283,7 +283,7 @@ def test_a_session_ends_with_its_container(
         wait_for_file(runtime, container, "written")
         with opened(runtime, "Attach", container, **BOTH) as session:
             attached(runtime, container, session.stdout, patience(QUIET))
-            pull(runtime, container, "cat words; exit 3")
+            pull(runtime, container, "cat words; exit 3", ends=True)
             came = to_the_end(session, quiet=patience(SOON))
             over = not came.trouble or session.connection.wait_over(0)
         judge.record("RuntimeService.Attach.end-status", came.status or came.trouble)
