@@ -343,15 +343,15 @@ def test_input_stays_open_for_the_next_client(
 ) -> None:
     quiet = patience(QUIET)
     container = puppet(runtime, shared_sandbox, stdin=True)
-    pull(runtime, container, "while read -r word; do echo got $word; done; echo ended")
     for word in ("one", "two"):
         with opened(runtime, "Attach", container, stdin=True, stdout=True) as session:
+            attached(runtime, container, session.stdout, quiet)
+            pull(runtime, container, "read -r word; echo got $word")
             assert session.stdin is not None
             session.stdin.write(f"{word}\n".encode())
-            came = until(session.stdout, b"\n", quiet)
             judge.equal(
                 "ContainerConfig.stdin_once.unset-stays-open",
-                came,
+                until(session.stdout, b"\n", quiet),
                 f"got {word}\n".encode(),
                 f"what the process says to client {word}",
                 about=[container.id],
@@ -377,8 +377,10 @@ def test_input_for_one_client_ends_with_it(
 ) -> None:
     quiet = patience(QUIET)
     container = puppet(runtime, shared_sandbox, stdin=True, stdin_once=True)
-    pull(runtime, container, "while read -r word; do echo got $word; done; : > over; echo ended")
     with opened(runtime, "Attach", container, stdin=True, stdout=True) as session:
+        attached(runtime, container, session.stdout, quiet)
+        script = "while read -r word; do echo got $word; done; : > over; echo ended"
+        pull(runtime, container, script)
         assert session.stdin is not None
         session.stdin.write(b"one\n")
         came = until(session.stdout, b"\n", quiet)
