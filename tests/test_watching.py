@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No stream of events is opened where it could take events away from a kubelet's."""
+"""Streams of events: none is opened where it could take events away from a kubelet's, and one that
+tells of things late is not taken for one that tells of nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,3 +48,30 @@ def test_either_sign_is_enough(sign: dict[str, Any]) -> None:
     young: Any = _Runtime(types.StatusResponse(**sign))
     with pytest.raises(RuntimeError, match="opened"):
         watching.listen(young, None)  # type: ignore[arg-type]
+
+
+class _Late:
+    """A stream of events, and a runtime that tells of each container when the next one is made."""
+
+    outcome = None
+
+    def __init__(self) -> None:
+        self.messages: list[types.ContainerEventResponse] = []
+        self._made = 0
+
+    def container(self, place: Any) -> Any:
+        if self._made:
+            self.messages.append(types.ContainerEventResponse(container_id=f"c{self._made}"))
+        self._made += 1
+        return SimpleNamespace(id=f"c{self._made}")
+
+    def get(self, rpc: str, container_id: str) -> None:
+        assert rpc == "RemoveContainer"
+
+    def wait_until(self, test: Callable[[Any], object], within: float) -> bool:
+        return bool(test(self.messages))
+
+
+def test_a_stream_that_is_late_is_no_silent_one() -> None:
+    late: Any = _Late()
+    assert watching.lit(late, None, [watching.Watch(late)])  # type: ignore[arg-type]

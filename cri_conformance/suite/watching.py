@@ -14,7 +14,7 @@ change that.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,10 +76,10 @@ class Watch:
         self.stream.wait_until(found, within)
         return found(self.stream.messages)
 
-    def wait_any(self, object_id: str, within: float) -> bool:
-        """Whether any event of this object comes in time."""
+    def wait_any(self, object_ids: Collection[str], within: float) -> bool:
+        """Whether any event of any of these objects comes in time."""
         return self.stream.wait_until(
-            lambda events: any(event.container_id == object_id for event in events), within
+            lambda events: any(event.container_id in object_ids for event in events), within
         )
 
 
@@ -121,12 +121,15 @@ def lit(runtime: Runtime, place: Sandbox, watches: Sequence[Watch]) -> bool:
     Unavailable or NoEvents if a stream ends.
     """
     waiting = list(watches)
+    made: list[str] = []
     for _ in range(_BEACONS):
+        made.append(runtime.container(place).id)
+        runtime.get("RemoveContainer", container_id=made[-1])
+        # From here on: on a slow node the calls alone may take so long.
         begun = time.monotonic()
-        made = runtime.container(place).id
-        runtime.get("RemoveContainer", container_id=made)
         for watch in list(waiting):
             left = max(0.0, begun + _LIT - time.monotonic())
+            # Any of them shows it: a slow node may tell of each when the next is lit already.
             if watch.wait_any(made, left):
                 waiting.remove(watch)
             elif (outcome := watch.stream.outcome) is not None:
