@@ -21,10 +21,9 @@ import re
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 from urllib.parse import urlsplit
 
 from cri_conformance.contract.verdict import Reason
@@ -33,6 +32,7 @@ from cri_conformance.expect.violation import NotExercised
 from cri_conformance.streaming.client import Forward, Tunnel, open_forward
 from cri_conformance.streaming.events import SPDY, StreamingError
 from cri_conformance.streaming.transport import Stalled
+from cri_conformance.suite import sessions
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 
@@ -295,22 +295,11 @@ def taken(tunnel: Tunnel, sent: bytes, expected: int, quiet: float = QUIET) -> t
 
 
 def same(
-    judge: Judge, clause_id: str, came: tuple[bytes, str], wanted: bytes, about: Any = ()
+    judge: Judge, clause_id: str, came: tuple[bytes, str], wanted: bytes, about: Iterable[str] = ()
 ) -> None:
     """What came must be this; says where it begins to differ, and why not all came."""
     data, why = came
-    at = 0
-    if data != wanted:
-        pairs = zip(data, wanted, strict=False)
-        at = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(data), len(wanted)))
-    judge.that(
-        clause_id,
-        data == wanted,
-        permitted=f"{len(wanted)} bytes, with {wanted[at : at + 20]!r} at {at}",
-        actual=f"{len(data)} bytes, with {data[at : at + 20]!r} at {at}"
-        + (f" ({why})" if why else ""),
-        about=about,
-    )
+    sessions.same(judge, clause_id, data, wanted, why, about)
 
 
 @dataclass(frozen=True, slots=True)

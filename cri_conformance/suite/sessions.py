@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -192,7 +192,14 @@ def standing(runtime: Runtime, container: Container) -> tuple[str, int, int]:
     return types.ContainerState.Name(status.state), status.started_at, status.exit_code
 
 
-def same(judge: Judge, clause_id: str, came: bytes, sent: bytes, why: object = "") -> None:
+def same(
+    judge: Judge,
+    clause_id: str,
+    came: bytes,
+    sent: bytes,
+    why: object = "",
+    about: Iterable[str] = (),
+) -> None:
     """Bytes that came must be those that were sent; says where they begin to differ."""
     at = 0
     if came != sent:
@@ -204,6 +211,7 @@ def same(judge: Judge, clause_id: str, came: bytes, sent: bytes, why: object = "
         permitted=f"{len(sent)} bytes, with {sent[at : at + 20]!r} at {at}",
         actual=f"{len(came)} bytes, with {came[at : at + 20]!r} at {at}"
         + (f" ({why})" if why else ""),
+        about=about,
     )
 
 
