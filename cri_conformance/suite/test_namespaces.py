@@ -20,15 +20,21 @@ _OPTION = "NamespaceOption"
 _KINDS = {"network": "net", "ipc": "ipc"}
 
 
-@pytest.mark.parametrize(
-    ("clause_id", "kind"),
-    [
-        pytest.param(name, kind, marks=clause(name), id=name)
-        for field, kind in _KINDS.items()
-        for name in [f"{_OPTION}.{field}.pod-shared"]
-    ],
-)
-def test_shared_in_the_pod(clause_id: str, kind: str, cells: Cells, judge: Judge) -> None:
+def _of_each(promise: str) -> pytest.MarkDecorator:
+    """Run a test for each of them, bound to its own clause of this name."""
+    return pytest.mark.parametrize(
+        ("clause_id", "field"),
+        [
+            pytest.param(name, field, marks=clause(name), id=name)
+            for field in _KINDS
+            for name in [f"{_OPTION}.{field}.{promise}"]
+        ],
+    )
+
+
+@_of_each("pod-shared")
+def test_shared_in_the_pod(clause_id: str, field: str, cells: Cells, judge: Judge) -> None:
+    kind = _KINDS[field]
     judge.equal(
         clause_id,
         cells.observed("neighbour").namespace(kind),
@@ -38,15 +44,9 @@ def test_shared_in_the_pod(clause_id: str, kind: str, cells: Cells, judge: Judge
     )
 
 
-@pytest.mark.parametrize(
-    ("clause_id", "kind"),
-    [
-        pytest.param(name, kind, marks=clause(name), id=name)
-        for field, kind in _KINDS.items()
-        for name in [f"{_OPTION}.{field}.pod-own"]
-    ],
-)
-def test_own_of_the_pod(clause_id: str, kind: str, cells: Cells, judge: Judge) -> None:
+@_of_each("pod-own")
+def test_own_of_the_pod(clause_id: str, field: str, cells: Cells, judge: Judge) -> None:
+    kind = _KINDS[field]
     own = cells.observed("plain").namespace(kind)
     for whose, cell in (("another sandbox's", "elsewhere"), ("the node's", "node")):
         judge.that(
@@ -58,15 +58,9 @@ def test_own_of_the_pod(clause_id: str, kind: str, cells: Cells, judge: Judge) -
         )
 
 
-@pytest.mark.parametrize(
-    ("clause_id", "kind"),
-    [
-        pytest.param(name, kind, marks=clause(name), id=name)
-        for field, kind in _KINDS.items()
-        for name in [f"{_OPTION}.{field}.node"]
-    ],
-)
-def test_that_of_the_node(clause_id: str, kind: str, cells: Cells, judge: Judge) -> None:
+@_of_each("node")
+def test_that_of_the_node(clause_id: str, field: str, cells: Cells, judge: Judge) -> None:
+    kind = _KINDS[field]
     # Two sandboxes have nothing in common but the node.
     judge.equal(
         clause_id,
@@ -77,14 +71,7 @@ def test_that_of_the_node(clause_id: str, kind: str, cells: Cells, judge: Judge)
     )
 
 
-@pytest.mark.parametrize(
-    ("clause_id", "field"),
-    [
-        pytest.param(name, field, marks=clause(name), id=name)
-        for field in _KINDS
-        for name in [f"{_OPTION}.{field}.other-modes"]
-    ],
-)
+@_of_each("other-modes")
 def test_modes_that_no_kubelet_sends(
     clause_id: str, field: str, cells: Cells, runtime: Runtime, judge: Judge
 ) -> None:
