@@ -9,10 +9,7 @@ the node; and who takes the container away altogether does not ask for its grace
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,56 +18,18 @@ import pytest
 from cri_conformance.api import types
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, clause
-from cri_conformance.suite.scripts import PROMPT, STUBBORN, WAITING, go, listening, wait_for_file
+from cri_conformance.suite.long_stop import LONG_STOP, PROMPT_WITHIN, Look, long_stop
+from cri_conformance.suite.scripts import PROMPT, STUBBORN, go, listening
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, SetupFailed
-from cri_conformance.wire.runtime import Container, Runtime, Sandbox
+from cri_conformance.wire.runtime import Runtime, Sandbox
 
-#: Seconds within which an answer is prompt. The stop behind which it must not wait takes longer.
-PROMPT_WITHIN, LONG_STOP = 5.0, 60
 #: Seconds that the end of a container may take which nobody gives any grace.
 FORCED_WITHIN = 15.0
 
 Patience = Callable[[float], float]
 
 
-@contextlib.contextmanager
-def _long_stop(runtime: Runtime, sandbox: Sandbox) -> Iterator[Container]:
-    """A container that was told to stop and takes its time, for as long as the block lasts."""
-    container = listening(runtime, sandbox, WAITING)
-    with ThreadPoolExecutor(1) as pool:
-        stop: Future[Outcome] = pool.submit(
-            runtime.call,
-            "StopContainer",
-            container_id=container.id,
-            timeout=LONG_STOP,
-            deadline=LONG_STOP + 10.0,
-        )
-        try:
-            wait_for_file(runtime, container, "told1")
-            yield container
-        finally:
-            with contextlib.suppress(SetupFailed):
-                go(runtime, container)
-            # If it was not let go, this ends it, and the stop with it.
-            runtime.call("RemoveContainer", container_id=container.id, deadline=30.0)
-            stop.result()
-
-
 # -- who must not wait -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One call while a long stop went on, and how long it took."""
-
-    outcome: Outcome
-    seconds: float
-
-    @classmethod
-    def taken(cls, call: Callable[[], Outcome]) -> Look:
-        began = time.monotonic()
-        outcome = call()
-        return cls(outcome, time.monotonic() - began)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +41,7 @@ def looks(shared_runtime: Runtime, shared_sandbox: Sandbox, patience: Patience) 
     runtime, within = shared_runtime, patience(PROMPT_WITHIN)
     other, new = runtime.sandbox(), runtime.sandbox_config()
     created, fresh = runtime.container(other), runtime.container_config(other)
-    with _long_stop(runtime, shared_sandbox) as container:
+    with long_stop(runtime, shared_sandbox) as container:
         asked: dict[str, dict[str, Any]] = {
             "PodSandboxStatus": {"pod_sandbox_id": shared_sandbox.id},
             "ListPodSandbox": {},
@@ -178,7 +137,7 @@ def test_force_does_not_wait_for_grace(
     runtime: Runtime, judge: Judge, patience: Patience, rpc: str
 ) -> None:
     sandbox, within = runtime.sandbox(), patience(FORCED_WITHIN)
-    with _long_stop(runtime, sandbox) as container:
+    with long_stop(runtime, sandbox) as container:
         names: dict[str, Any] = {"pod_sandbox_id": sandbox.id}
         if rpc == "RemoveContainer":
             names = {"container_id": container.id}
@@ -199,7 +158,7 @@ def test_an_update_does_not_keep_a_container_from_ending(
 ) -> None:
     clause_id, within = "RuntimeService.UpdateContainerResources.during-stop", patience(5.0)
     resources = types.LinuxContainerResources(cpu_shares=512)
-    with _long_stop(runtime, shared_sandbox) as container:
+    with long_stop(runtime, shared_sandbox) as container:
         outcome = runtime.call(
             "UpdateContainerResources",
             container_id=container.id,
