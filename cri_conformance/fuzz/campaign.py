@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from cri_conformance.contract.clause import Level
 from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import Ended, Misbehaved, NotExercised, Violation
-from cri_conformance.fuzz.finding import Finding, Kind
+from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
 from cri_conformance.fuzz.judging import CampaignJudge, Key, cause_of, key_of
 from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.meter import Meter
@@ -187,6 +187,9 @@ class Campaign:
             )
             self.judge.broken = None
             key = key_of(error)
+        elif isinstance(error, Unspoken):
+            key = (str(Kind.OPEN), cause_of(error.actual))
+            finding = self._new(Kind.OPEN, "", key[1], error.permitted, error.actual, story)
         elif isinstance(error, RuntimeGone):
             kind = Kind.HANG if self.target.client.wait_ready(ALIVE_WITHIN) else Kind.CRASH
             finding = self._new(
@@ -416,6 +419,8 @@ def shows(mode: Mode, finding: Finding, bench: Bench, story: Story) -> bool:
         mode.play(bench, story)
     except Violation as error:
         return error.clause.id == finding.clause and same(cause_of(error.actual), finding.cause)
+    except Unspoken as error:
+        return not finding.clause and same(cause_of(error.actual), finding.cause)
     except RuntimeGone:
         if not bench.target.client.revived(BACK_WITHIN):
             raise

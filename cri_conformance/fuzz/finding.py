@@ -21,6 +21,15 @@ class Kind(StrEnum):
     OPEN = "open"
 
 
+class Unspoken(Exception):
+    """What a runtime did can't be right, and no clause speaks of it."""
+
+    def __init__(self, permitted: str, actual: str) -> None:
+        super().__init__(permitted, actual)
+        self.permitted = permitted
+        self.actual = actual
+
+
 @dataclass
 class Finding:
     """``story`` is plain data that its mode can play again, {} where there is none to play."""

@@ -47,7 +47,7 @@ def _campaign(
     return Campaign(target, rules, chosen(modes), progress=progress)
 
 
-@pytest.mark.parametrize("mode", ["lives", "messages", "images"])
+@pytest.mark.parametrize("mode", ["lives", "messages", "images", "histories"])
 def test_a_sound_runtime_is_left_in_peace(preparation: Preparation, mode: str):
     campaign = _campaign(preparation, modes=(mode,))
     campaign.run()
