@@ -4,7 +4,8 @@
     python -m benchmarks.kills [--modes lives] [--seconds 60] [--seeds 0,1,2] FAULT…
 
 FAULT is an id of ``cri-conformance faults --list``. A fault counts as killed when a finding names
-the clause that it is seeded for. Runs on the reference runtime. Prints one line for each fault.
+the clause that it is seeded for, or what it does where that is no matter of clauses (a crash, a
+leak). Runs on the reference runtime. Prints one line for each fault.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.expect.judge import Rules
 from cri_conformance.faults.catalogue import faults
+from cri_conformance.faults.fault import Fault
 from cri_conformance.fuzz import campaign as campaigns
 from cri_conformance.fuzz.finding import Finding
 from cri_conformance.fuzz.judging import Key
@@ -30,12 +32,14 @@ class _Until(campaigns.Campaign):
     """Ends at the first finding of one of these clauses."""
 
     clauses: frozenset[str] = frozenset()
+    #: What it does where no clause is named: a kind of finding.
+    misbehaves = ""
     killed = ""
 
-    def add(self, key: Key, finding: Finding) -> None:
+    def add(self, key: Key, finding: Finding, *, again: bool = True) -> None:
         self.judge.mute(key)
         self.findings[key] = finding
-        if finding.clause in self.clauses or not finding.clause:
+        if finding.clause in self.clauses or str(finding.kind) == self.misbehaves:
             self.killed = f"{self.meter.examples}/{self.meter.steps}"
             self._stopped = "killed"
 
@@ -64,20 +68,21 @@ def main() -> int:
                     fuzz_dir=Path(folder),
                     report=Path(folder),
                 )
-                told.append(_one(settings, name, frozenset(fault.clauses)))
+                told.append(_one(settings, name, fault))
             survived += told.count("")
             print(f"{name}  {'  '.join(one or 'survived' for one in told)}", flush=True)
     return 1 if survived else 0
 
 
-def _one(settings: Settings, fault: str, clauses: frozenset[str]) -> str:
+def _one(settings: Settings, name: str, fault: Fault) -> str:
     with Preparation(settings, faults=True) as preparation:
         facts = preparation.facts
-        target = connect(settings, facts, (("cri-fault", f"{fault}@{facts.run_nonce}-"),))
+        target = connect(settings, facts, (("cri-fault", f"{name}@{facts.run_nonce}-"),))
         # A fault for a SHOULD counts as killed when it warns.
         rules = Rules(register(), Minor.parse(facts.minor), strict=True)
         made = _Until(target, rules, chosen(settings.fuzz_modes))
-        made.clauses = clauses
+        made.clauses = frozenset(fault.clauses)
+        made.misbehaves = fault.misbehaves
         try:
             made.run()
         except campaigns.CampaignFailed:

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +26,9 @@ from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.meter import Meter
 from cri_conformance.fuzz.story import Story, smaller
 from cri_conformance.fuzz.tools import Tools
+from cri_conformance.malformed.oracle import Misbehaviour
 from cri_conformance.settings import Budget, Settings
+from cri_conformance.suite.restart import Restarter
 from cri_conformance.target import Facts, Target
 from cri_conformance.wire.client import ALIVE_WITHIN
 from cri_conformance.wire.leaks import Leaks
@@ -41,6 +43,15 @@ SHRINK_SECONDS = 45.0
 BACK_WITHIN = 30.0
 #: Ids of objects that are looked for in the end at most.
 MOST_IDS = 20_000
+#: What must be, of what no clause need speak of.
+PERMITTED = {
+    Kind.CRASH: "the runtime goes on answering Version",
+    Kind.HANG: "an answer in time",
+    Kind.LEAK: "nothing is left of what was refused",
+    Kind.PANIC: "no text that betrays a panic",
+    Kind.DAMAGE: "nothing that was not named is touched",
+    Kind.SECRET: "no password comes back",
+}
 #: Seconds between two lines of progress, and between two states of the report's file.
 LINE_EVERY, SAVE_EVERY = 10.0, 2.0
 
@@ -53,6 +64,8 @@ class Bench:
     judge: CampaignJudge
     target: Target
     tools: Tools
+    #: What the story sent below the types of a client, as in ``Finding.sent``.
+    sent: list[dict[str, str]] = field(default_factory=list)
 
 
 class Player(Protocol):
@@ -61,7 +74,7 @@ class Player(Protocol):
     def turn(self, seed: int, number: int) -> None:
         """Play for some seconds. Whatever is found goes to ``Campaign.found``.
 
-        May raise Halt when the campaign is over, and RuntimeGone.
+        May raise Halt when the campaign is over, Over if this mode is, and RuntimeGone.
         """
 
     def close(self) -> None:
@@ -79,6 +92,10 @@ class Mode(Protocol):
 
     def play(self, bench: Bench, story: Story) -> None:
         """Play a story of this mode. Raises Violation or RuntimeGone if it goes wrong again."""
+
+
+class Over(Exception):
+    """A mode can't go on; says why, in one line."""
 
 
 class CampaignFailed(Misbehaved):
@@ -117,6 +134,8 @@ class Campaign:
         self.tools = Tools(target)
         self._shared = set(target.workshop.ids)
         self._leaks = Leaks(target.facts.host_root, target.workshop.log_root)
+        #: Ids of what can't be removed, which is a finding already.
+        self.stuck: set[str] = set()
         #: The last ids that were given to us.
         self._made: dict[str, None] = {}
         self._said, self._progress = said, progress
@@ -205,8 +224,29 @@ class Campaign:
         self.add(key, finding)
         return finding
 
-    def add(self, key: Key, finding: Finding) -> None:
-        """Keep a finding: one that is there already is only counted."""
+    def misbehaved(
+        self,
+        error: Misbehaviour,
+        story: Story,
+        *,
+        clause: str = "",
+        sent: Sequence[dict[str, str]] = (),
+    ) -> None:
+        """Take in what no clause need speak of, and what was ``sent`` before it."""
+        kind = Kind(error.kind)
+        finding = self._new(kind, clause, error.cause, PERMITTED[kind], error.actual, story)
+        finding.sent = list(sent)
+        self.add((clause or str(kind), error.cause), finding, again=not error.lasting)
+
+    def say(self, line: str) -> None:
+        """A line of progress."""
+        self._said(line)
+
+    def add(self, key: Key, finding: Finding, *, again: bool = True) -> None:
+        """Keep a finding: one that is there already is only counted.
+
+        ``again``: it may be tried again.
+        """
         if key in self.findings:
             self.findings[key].times += 1
         else:
@@ -214,7 +254,8 @@ class Campaign:
             self._keep_calls(finding)
             self.findings[key] = finding
             self._said(f"found: {finding.line()}")
-            self._try_again(key, finding)
+            if again:
+                self._try_again(key, finding)
             self._write(finding)
         self.judge.mute(key)
         if finding.kind in (Kind.CRASH, Kind.HANG) and not self._came_back():
@@ -278,6 +319,9 @@ class Campaign:
             return found
 
         with suppress(TimeoutError):
+            # It may well be the last step alone.
+            if len(smallest) > 1:
+                shows(smallest[-1:])
             smaller(smallest, shows)
         finding.story["steps"] = smallest
 
@@ -288,6 +332,8 @@ class Campaign:
         self.judge.mark = history.mark()
         with self.scope() as bench:
             again = shows(mode, finding, bench, story)
+            if again and bench.sent:
+                finding.sent = bench.sent
             # Not what the bench makes to clean up.
             self._until = history.mark()
             return again
@@ -300,7 +346,7 @@ class Campaign:
             yield Bench(runtime, judge, self.target, self.tools)
 
     def _came_back(self) -> bool:
-        return self.target.client.revived(BACK_WITHIN)
+        return came_back(self.target)
 
     # -- the campaign ----------------------------------------------------------------
 
@@ -334,7 +380,7 @@ class Campaign:
     def _look_for_leaks(self) -> None:
         """What is still there of objects that were removed is a finding."""
         self._note_ids()
-        gone = self._made.keys() - self._shared
+        gone = self._made.keys() - self._shared - self.stuck
         left = []
         for lister, items in (("ListPodSandbox", "items"), ("ListContainers", "containers")):
             outcome = self.target.client.call(lister)
@@ -349,10 +395,11 @@ class Campaign:
             finding = self._new(Kind.LEAK, "", cause_of(left[0]), permitted, shown, [])
             self.add((str(Kind.LEAK), cause_of(left[0])), finding)
 
-    def _play(self, players: list[tuple[Mode, Player]]) -> None:
+    def _play(self, players: Sequence[tuple[Mode, Player]]) -> None:
         number = 0
-        while players and not self.over():
-            for mode, player in players:
+        going = list(players)
+        while going and not self.over():
+            for mode, player in list(going):
                 if self.over():
                     return
                 self._mode = mode.name
@@ -361,13 +408,16 @@ class Campaign:
                     player.turn(self._seed, number)
                 except Halt:
                     return
-                except RuntimeGone as error:
+                except Over as error:
+                    self._said(f"without the mode {mode.name} from now on: {error}")
+                    going.remove((mode, player))
+                except (RuntimeGone, SetupFailed) as error:
                     self.found(error, [])
             number += 1
 
     def tick(self, *, now: bool = False) -> None:
         """Tell how far it is, every now and then."""
-        self.meter.calls = self.target.client.history.mark()
+        self.meter.calls = self.target.client.history.mark() + self.meter.unrecorded
         seconds = self.meter.seconds
         if seconds >= self._next_line:
             self._next_line = seconds + LINE_EVERY
@@ -421,13 +471,34 @@ def shows(mode: Mode, finding: Finding, bench: Bench, story: Story) -> bool:
         return error.clause.id == finding.clause and same(cause_of(error.actual), finding.cause)
     except Unspoken as error:
         return not finding.clause and same(cause_of(error.actual), finding.cause)
+    except Misbehaviour as error:
+        gone = (Kind.CRASH, Kind.HANG)
+        if Kind(error.kind) in gone:
+            if not came_back(bench.target):
+                raise RuntimeGone(str(error)) from None
+            return finding.kind in gone
+        return Kind(error.kind) is finding.kind and same(error.cause, finding.cause)
     except RuntimeGone:
-        if not bench.target.client.revived(BACK_WITHIN):
+        if not came_back(bench.target):
             raise
         return finding.kind in (Kind.CRASH, Kind.HANG)
     except (Ended, SetupFailed):
         return False
     return False
+
+
+def came_back(target: Target) -> bool:
+    """Whether a runtime that was gone is there again: by itself, or as the user said."""
+    command = target.settings.restart_command
+    if not command:
+        return target.client.revived(BACK_WITHIN)
+    if target.client.revived(ALIVE_WITHIN):
+        return True
+    try:
+        Restarter(command)(Runtime(target.client, target.workshop))
+    except (SetupFailed, RuntimeGone):
+        return False
+    return True
 
 
 def same(cause: str, other: str) -> bool:

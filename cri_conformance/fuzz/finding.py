@@ -18,6 +18,9 @@ class Kind(StrEnum):
     CRASH = "crash"
     HANG = "hang"
     LEAK = "leak"
+    PANIC = "panic"
+    DAMAGE = "damage"
+    SECRET = "secret"
     OPEN = "open"
 
 
@@ -45,6 +48,8 @@ class Finding:
     calls: list[CallRecord] = field(default_factory=list)
     #: The same calls as messages.
     raw: list[Call] = field(default_factory=list)
+    #: What was sent below the types of a client: "rpc", "bytes" as base64, "outcome".
+    sent: list[dict[str, str]] = field(default_factory=list)
     #: Of so many tries so many showed it again.
     tries: int = 0
     again: int = 0

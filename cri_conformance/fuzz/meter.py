@@ -21,6 +21,8 @@ class Meter:
     steps: int = 0
     examples: int = 0
     calls: int = 0
+    #: Calls of bytes, which the history does not have.
+    unrecorded: int = 0
     #: Steps by mode.
     modes: Counter[str] = field(default_factory=Counter)
     #: (call, state of its object before, code or OK) → how often.

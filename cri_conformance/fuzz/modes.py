@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cri_conformance.fuzz.broken import BrokenMode
 from cri_conformance.fuzz.campaign import Mode
 from cri_conformance.fuzz.histories import HistoriesMode
 from cri_conformance.fuzz.image_lives import ImagesMode
@@ -12,7 +13,8 @@ from cri_conformance.fuzz.lives import EXTENSIONS, LivesMode
 from cri_conformance.fuzz.requests import RequestsMode
 
 MODES: dict[str, Mode] = {
-    mode.name: mode for mode in (LivesMode(), RequestsMode(), ImagesMode(), HistoriesMode())
+    mode.name: mode
+    for mode in (LivesMode(), RequestsMode(), ImagesMode(), HistoriesMode(), BrokenMode())
 }
 #: Beside modes of their own, the names of what can be mixed into the mode ``lives``.
 NAMES = (*MODES, *EXTENSIONS)

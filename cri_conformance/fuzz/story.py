@@ -142,20 +142,33 @@ def _plainer(story: Story, shows: Callable[[Story], bool]) -> Story:
     """Without the fields of messages, and the arguments, that are not needed."""
     for number in range(len(story)):
         for name, value in list(story[number]["with"].items()):
+            if _is_list_of_changes(value):
+                for place in reversed(range(len(value))):
+                    fewer = value[:place] + value[place + 1 :]
+                    candidate = _with(story, number, name, fewer)
+                    if fewer and shows(candidate):
+                        story, value = candidate, fewer
             if not isinstance(value, dict) or value.keys() != {"message", "fields"}:
                 continue
             for path in _paths(value["fields"]):
                 less = _without(value["fields"], path)
                 if less is None:
                     continue
-                step = {
-                    **story[number],
-                    "with": {**story[number]["with"], name: {**value, "fields": less}},
-                }
-                candidate = [*story[:number], step, *story[number + 1 :]]
+                lesser = {**value, "fields": less}
+                candidate = _with(story, number, name, lesser)
                 if shows(candidate):
-                    story, value = candidate, step["with"][name]
+                    story, value = candidate, lesser
     return story
+
+
+def _with(story: Story, number: int, name: str, value: Any) -> Story:
+    """A story with another argument in one of its steps."""
+    step = {**story[number], "with": {**story[number]["with"], name: value}}
+    return [*story[:number], step, *story[number + 1 :]]
+
+
+def _is_list_of_changes(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
 def _paths(fields: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import pprint
 import re
@@ -30,6 +31,8 @@ FORMAT = 1
 #: Calls that only looked are not told in a script, but for the last ones.
 _LOOKS = re.compile(r"(List|Stream).*|.*(Status|Stats)|Version")
 _LAST = 3
+#: Bytes of a message that a transcript shows, and the width of its line.
+_BYTES, _WIDTH = 60, 400
 
 
 def finding(folder: Path, found: Finding, facts: Facts, settings: Settings) -> None:
@@ -60,6 +63,7 @@ def document(found: Finding, facts: Facts) -> dict[str, object]:
         "again": f"{found.again} of {found.tries}",
         "steps": found.story.get("steps", []),
         "calls": calls(found.raw),
+        "sent": found.sent,
     }
 
 
@@ -116,8 +120,15 @@ def _transcript(found: Finding, facts: Facts, settings: Settings) -> str:
         f"{settings.seed}; it showed again in {found.again} of {found.tries} tries",
         "",
         *in_lines(found.calls, width=240),
+        *map(_sent, found.sent),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _sent(one: dict[str, str]) -> str:
+    data = base64.b64decode(one["bytes"])[:_BYTES].hex()
+    outcome = one.get("outcome", "")
+    return f"{one['rpc']} with {one['broken']}: {one['size']} bytes {data} → {outcome}"[:_WIDTH]
 
 
 _TEST = '''"""{title}
@@ -138,7 +149,7 @@ def test_finding(cri_target):
 
 
 def _test(found: Finding, whole: dict[str, Any]) -> str:
-    story = {key: value for key, value in whole.items() if key not in ("calls", "again")}
+    story = {key: value for key, value in whole.items() if key not in ("calls", "again", "sent")}
     title = ascii(found.line())[1:-1].replace("\\", "/").replace('"""', "'''")
     return _TEST.format(
         title=title,

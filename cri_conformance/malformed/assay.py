@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from cri_conformance.api.rpcs import RPCS
 from cri_conformance.malformed import oracle
 from cri_conformance.malformed.mutations import Mutation, apply, by_chance
 from cri_conformance.malformed.oracle import Kind, Misbehaviour
-from cri_conformance.malformed.safety import Refuse
+from cri_conformance.malformed.safety import Refuse, incomplete
 from cri_conformance.wire.client import PATIENCE, Client
 from cri_conformance.wire.outcome import Ok, Outcome
 from cri_conformance.wire.raw import RawClient, peer
@@ -29,7 +29,13 @@ ANSWER_WITHIN = 10.0
 STREAM_WITHIN = 0.2
 #: What a message came to that was not sent, as it might have touched what is not ours.
 NOT_SENT = "NOT-SENT"
+#: The clause of those who send incomplete requests.
+SURVIVES = "RuntimeService.Status.survives-incomplete"
 _SHOWN = 240
+
+
+#: A message as it was sent: what was broken, and how.
+Sent: TypeAlias = "tuple[Base, Sequence[Mutation]]"
 
 
 class Pulse:
@@ -39,8 +45,12 @@ class Pulse:
         self._client, self._raw, self._patience = client, raw, patience
         self._pid = peer(client.endpoint)
 
-    def check(self, what: str) -> None:
-        """Raises Misbehaviour if it is gone, or another process than before."""
+    def check(self, what: str, cause: str = "") -> None:
+        """Raises Misbehaviour if it is gone, or another process than before.
+
+        ``what`` came before; ``cause`` is the same for all that is alike.
+        """
+        cause = cause or what
         outcome: Outcome | None = None
         for seconds in self._patience:
             outcome = self._raw.call("Version", b"", deadline=seconds)
@@ -50,19 +60,22 @@ class Pulse:
                 self._client.wait_ready(seconds)
         else:
             kind = Kind.HANG if outcome and oracle.no_answer(outcome) else Kind.CRASH
-            raise Misbehaviour(kind, what, f"after {what} Version is answered with {outcome}")
+            raise Misbehaviour(kind, cause, f"after {what} Version is answered with {outcome}")
         pid = peer(self._client.endpoint)
         if pid != self._pid and self._pid and pid:
             before, self._pid = self._pid, pid
             raise Misbehaviour(
                 Kind.CRASH,
-                what,
+                cause,
                 f"after {what} another process listens ({before} before, now {pid})",
             )
 
 
 class Assay:
-    """Messages of one yard. ``log`` is the runtime's, where it can be read."""
+    """Messages of one yard. ``log`` is the runtime's, where it can be read.
+
+    ``complete``: nothing is sent that lacks a part without which some runtimes die.
+    """
 
     def __init__(
         self,
@@ -72,11 +85,13 @@ class Assay:
         within: float = ANSWER_WITHIN,
         patience: Sequence[float] = PATIENCE,
         log: Path | None = None,
+        complete: bool = False,
     ) -> None:
         self.yard = yard
         self.raw = RawClient(client)
         self.pulse = Pulse(client, self.raw, patience)
         self.codes: Counter[tuple[str, str]] = Counter()
+        self.complete = complete
         self._within = within
         self._log = log
         self._read = log.stat().st_size if log and log.exists() else 0
@@ -88,6 +103,8 @@ class Assay:
         data = apply(base.tree, mutations)
         try:
             self.yard.guard.check(base.rpc, data)
+            if self.complete and incomplete(base.rpc, data):
+                raise Refuse("some runtimes die of it")
         except Refuse:
             self.codes[base.rpc, NOT_SENT] += 1
             return NOT_SENT
@@ -99,14 +116,17 @@ class Assay:
         oracle.look_at(base.rpc, outcome, self.yard.secrets)
         if isinstance(outcome, Ok):
             self.yard.made(base.rpc, outcome.response)
+        elif base.name == "full" and not self._doubtful and not oracle.no_answer(outcome):
+            # It takes time as it is: looked at now, what is left needs no search for its cause.
+            self.yard.left()
         elif oracle.broke_off(outcome):
             self._doubtful = True
-            self.pulse.check(f"{base.rpc} {_words(mutations)}")
+            self.pulse.check(f"{base.rpc} {words(mutations)}", base.rpc)
         elif oracle.no_answer(outcome) and not streaming:
             self._doubtful = True
             # A loaded machine is slow once.
             again = self.raw.call(base.rpc, data, deadline=within)
-            self.pulse.check(f"{base.rpc} {_words(mutations)}")
+            self.pulse.check(f"{base.rpc} {words(mutations)}", base.rpc)
             if oracle.no_answer(again):
                 raise Misbehaviour(
                     Kind.HANG, f"{base.rpc}", f"{base.rpc} has no answer after {within:g} s, twice"
@@ -130,7 +150,8 @@ class Assay:
         try:
             self.settle()
         except Misbehaviour as error:
-            raise self.told(base, self._culprit(base, sent, error), error) from None
+            found = self.culprit([(base, one) for one in sent], error)
+            raise self.told(base, found[1] if found else (), error) from None
 
     def settle(self) -> None:
         """Look at what was not named, at what is left, and at the log. Raises Misbehaviour."""
@@ -155,27 +176,28 @@ class Assay:
             return error.kind is kind
         return False
 
-    def _culprit(
-        self, base: Base, sent: Sequence[Sequence[Mutation]], error: Misbehaviour
-    ) -> Sequence[Mutation]:
-        """The message of a batch after which something is wrong; () if none does it alone."""
-        for mutations in sent:
+    def culprit(self, sent: Sequence[Sent], error: Misbehaviour) -> Sent | None:
+        """The message of several after which something is wrong; None if none does it alone."""
+        if error.lasting:
+            return None
+        for base, mutations in sent:
             with suppress(Misbehaviour):
                 if self.shows(base, mutations, error.kind):
-                    return mutations
-        return ()
+                    return base, mutations
+        return None
 
     def told(self, base: Base, mutations: Sequence[Mutation], error: Misbehaviour) -> Misbehaviour:
         """An error with the message that led to it, made smaller if the runtime still lives."""
-        if error.kind not in (Kind.CRASH, Kind.HANG) and mutations:
+        if error.kind not in (Kind.CRASH, Kind.HANG) and mutations and not error.lasting:
             mutations = smaller(mutations, lambda less: self.shows(base, less, error.kind))
         data = apply(base.tree, mutations)
         shown = data[:_SHOWN].hex() + ("…" if len(data) > _SHOWN else "")
         return Misbehaviour(
             error.kind,
             error.cause,
-            f"{error.actual}; sent {base.rpc} ({base.name}) with {_words(mutations)}: "
+            f"{error.actual}; sent {base.rpc} ({base.name}) with {words(mutations)}: "
             f"{len(data)} bytes {shown}",
+            lasting=error.lasting,
         )
 
 
@@ -190,7 +212,8 @@ def smaller(
     return mutations
 
 
-def _words(mutations: Sequence[Mutation]) -> str:
+def words(mutations: Sequence[Mutation]) -> str:
+    """What was done to a message, for people."""
     return ", ".join(
         f"{one.what} {'.'.join(map(str, one.where)) or 'all'} {one.n}/{one.m}" for one in mutations
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attacks below gRPC, each bounded in count and time. All of them go for Version, which harms none.
+"""Attacks below gRPC, each bounded in count and time. They go for calls that only look.
 
 Half of them are what careless clients and proxies do; the others have had CVE numbers in some
 server or other: rapid resets, floods of settings, of pings, of empty frames, of continuations.
@@ -260,6 +260,17 @@ def _many(connection: Connection) -> None:
     connection.listen(last, 2 * _WHILE)
 
 
+@_attack("streams-statistics")
+def _slow(connection: Connection) -> None:
+    """Calls that take some work, so that many of them are under way at a time."""
+    connection.start()
+    last = 0
+    for _ in range(MANY):
+        path = b"/runtime.v1.RuntimeService/ListPodSandboxStats"
+        last = connection.request(connection.headers(path))
+    connection.listen(last, 4 * _WHILE)
+
+
 def _on(*streams: int) -> Attack:
     def attack(connection: Connection) -> None:
         connection.start()
@@ -384,6 +395,8 @@ def _connections(connection: Connection) -> None:
         other.close()
 
 
+#: The attack that has a seed.
+MANGLED = "mangled"
 #: Bytes of a proper request that are changed by a mangled one at most.
 _CHANGES = 6
 
@@ -415,3 +428,8 @@ def mangled(seed: int) -> Attack:
         connection.listen(streams[-1], 0.05)
 
     return attack
+
+
+def attack_of(name: str, seed: int = 0) -> Attack:
+    """An attack by its name; only ``MANGLED`` goes by the seed. Raises KeyError."""
+    return mangled(seed) if name == MANGLED else ATTACKS[name]

@@ -23,13 +23,17 @@ class Kind(StrEnum):
 
 
 class Misbehaviour(Misbehaved):
-    """``cause`` is the same for the same fault of the runtime, ``actual`` is what came."""
+    """``cause`` is the same for the same fault of the runtime, ``actual`` is what came.
 
-    def __init__(self, kind: Kind, cause: str, actual: str) -> None:
+    ``lasting``: what it left can't be removed, so that it must not be tried again.
+    """
+
+    def __init__(self, kind: Kind, cause: str, actual: str, *, lasting: bool = False) -> None:
         super().__init__(f"{kind}: {actual}")
         self.kind = kind
         self.cause = cause
         self.actual = actual
+        self.lasting = lasting
 
 
 #: What runtimes say of themselves when they fell over, by the language they are written in.

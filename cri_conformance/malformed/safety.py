@@ -38,6 +38,41 @@ _LONG_PREFIX = 16
 NOWHERE = "127.0.0.1:1/"
 
 
+#: Parts without which a request that makes something is none. There are runtimes that such a one
+#: is the end of, and with them of everybody's work on the node.
+_PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "RunPodSandbox": (("config", "metadata"), ("config", "linux")),
+    "CreateContainer": (
+        ("config", "metadata"),
+        ("config", "image"),
+        ("config", "linux"),
+        ("sandbox_config", "metadata"),
+        ("sandbox_config", "linux"),
+    ),
+    "PullImage": (("image",),),
+    "UpdateContainerResources": (("linux",),),
+}
+
+
+def incomplete(rpc: str, data: bytes) -> bool:
+    """Whether a request lacks one of the messages that it is made of, for some decoder or other."""
+    wanted = _PARTS.get(rpc)
+    if not wanted:
+        return False
+    try:
+        tree = parse(data, RPCS[rpc].request.DESCRIPTOR)
+    except NotAMessage:
+        return False
+    return not all(_has(tree, part) for part in wanted)
+
+
+def _has(tree: Tree, part: tuple[str, ...]) -> bool:
+    first, *rest = part
+    within = [one.value for one in tree if one.name == first and isinstance(one.value, tuple)]
+    # Said twice, a message is merged.
+    return bool(within) and (not rest or any(_has(one, tuple(rest)) for one in within))
+
+
 class Refuse(Exception):
     """This must not be sent; says why."""
 

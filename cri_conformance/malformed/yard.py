@@ -62,6 +62,8 @@ class Yard:
         runtime.get("RemoveContainer", container_id=self.spent.id)
         runtime.get("StopPodSandbox", pod_sandbox_id=self.spent.sandbox.id)
         runtime.get("RemovePodSandbox", pod_sandbox_id=self.spent.sandbox.id)
+        #: Ids of what was left and can't be removed.
+        self.stuck: set[str] = set()
         self._before = self._of_bystander()
         self._put_canary()
         self.bases = {f"{base.rpc}.{base.name}": base for base in self._bases()}
@@ -256,11 +258,13 @@ class Yard:
                 self.runtime.workshop.ids.add(made)
                 self._away(remove, field, made)
 
-    def _away(self, remove: str, field: str, made: str) -> None:
+    def _away(self, remove: str, field: str, made: str) -> bool:
+        """Whether it could be removed."""
         if remove == "RemovePodSandbox":
             self.runtime.call("StopPodSandbox", pod_sandbox_id=made, deadline=CLEANUP_DEADLINE)
         names: dict[str, Any] = {field: made}
-        self.runtime.call(remove, deadline=CLEANUP_DEADLINE, **names)
+        outcome = self.runtime.call(remove, deadline=CLEANUP_DEADLINE, **names)
+        return isinstance(outcome, Ok) or "NOT_FOUND" in str(outcome)
 
     def check(self, *, doubtful: bool = False) -> None:
         """Nothing is there that was not asked for, and the bystander is as it was.
@@ -269,10 +273,32 @@ class Yard:
         Raises Misbehaviour.
         """
         # What is left goes first: the next look must not find it again.
+        try:
+            self.left(doubtful=doubtful)
+        finally:
+            self._unharmed()
+        self._revive()
+
+    def left(self, *, doubtful: bool = False) -> None:
+        """Remove what is there that was refused. Raises Misbehaviour if there was something."""
         left = self._left()
         for remove, field, made, _ in left:
             self.runtime.workshop.ids.add(made)
-            self._away(remove, field, made)
+            if not self._away(remove, field, made):
+                self.stuck.add(made)
+        if not left or doubtful:
+            return
+        told = ", ".join(f"{what} {made[:12]}" for _, _, made, what in left)
+        lasting = any(made in self.stuck for _, _, made, _ in left)
+        raise Misbehaviour(
+            Kind.LEAK,
+            f"left {left[0][3]}" + (" for good" if lasting else ""),
+            f"left behind by calls that were refused: {told}"
+            + (", which can't be removed" if lasting else ""),
+            lasting=lasting,
+        )
+
+    def _unharmed(self) -> None:
         after = self._of_bystander()
         if after != self._before:
             before, self._before = self._before, after
@@ -291,12 +317,6 @@ class Yard:
                     "a file beside the log directory was "
                     + ("removed" if content is None else f"overwritten: {content[:80]!r}"),
                 )
-        if left and not doubtful:
-            told = ", ".join(f"{what} {made[:12]}" for _, _, made, what in left)
-            raise Misbehaviour(
-                Kind.LEAK, f"left {left[0][3]}", f"left behind by calls that were refused: {told}"
-            )
-        self._revive()
 
     def _left(self) -> list[tuple[str, str, str, str]]:
         """(call that removes it, its field, id, what it is) of ours that nobody was given."""
@@ -308,7 +328,7 @@ class Yard:
         ):
             for item in getattr(self.runtime.get(rpc), items):
                 # Whatever of it was broken: some of it still has the nonce.
-                if item.id not in kept and self.mark in str(item):
+                if item.id not in kept | self.stuck and self.mark in str(item):
                     found.append((remove, field, item.id, what))
         return found
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from cri_conformance.api.rpcs import RPCS
-from cri_conformance.malformed.assay import Assay
+from cri_conformance.malformed.assay import SURVIVES, Assay
 from cri_conformance.malformed.yard import Yard
+from cri_conformance.session import session_of
 from cri_conformance.settings import Settings
 from cri_conformance.target import Target
 
@@ -25,11 +26,18 @@ _NIGHTLY_FACTOR = 20
 
 
 @pytest.fixture(scope="module")
-def assay(cri_target: Target) -> Iterator[Assay]:
+def assay(cri_target: Target, pytestconfig: pytest.Config) -> Iterator[Assay]:
     """Objects to send broken messages about, and a look at what becomes of them."""
     with cri_target.scope() as runtime:
         yard = Yard(runtime)
-        yield Assay(yard, cri_target.client, log=cri_target.settings.runtime_log)
+        # A runtime that dies takes the node with it: tried only where it can be brought back.
+        known = SURVIVES in session_of(pytestconfig).rules.known
+        yield Assay(
+            yard,
+            cri_target.client,
+            log=cri_target.settings.runtime_log,
+            complete=known or not cri_target.settings.restart_command,
+        )
         yard.close()
 
 

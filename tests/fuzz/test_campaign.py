@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from cri_conformance.expect.judge import Rules
 from cri_conformance.fuzz.campaign import Campaign, CampaignFailed, seed_of
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.modes import UnknownMode, chosen
+from cri_conformance.fuzz.replay import happens
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.target import Preparation, connect
 
@@ -47,7 +49,7 @@ def _campaign(
     return Campaign(target, rules, chosen(modes), progress=progress)
 
 
-@pytest.mark.parametrize("mode", ["lives", "messages", "images", "histories"])
+@pytest.mark.parametrize("mode", ["lives", "messages", "images", "histories", "wire"])
 def test_a_sound_runtime_is_left_in_peace(preparation: Preparation, mode: str):
     campaign = _campaign(preparation, modes=(mode,))
     campaign.run()
@@ -75,6 +77,26 @@ def test_what_is_found_is_shrunk_written_and_can_be_played_again(preparation: Pr
     assert any(str(call).count("${sandbox1}") for call in document["calls"])
     ast.parse((folder / "test_finding.py").read_text())
     subprocess.run(["sh", "-n", folder / "crictl.sh"], check=True)
+    # The runtime beside has no such fault.
+    assert cli.main(["replay", str(folder), "--cri-endpoint", "reference"]) == 0
+
+
+def test_a_broken_message_that_betrays_a_panic_is_found_and_played_again(
+    preparation: Preparation,
+):
+    # Whatever has a NUL in one of its texts, which boundary values have: the first is soon there.
+    campaign = _campaign(preparation, "panic-on-nul", modes=("wire",), steps=150)
+    with pytest.raises(CampaignFailed):
+        campaign.run()
+    found = next(iter(campaign.findings.values()))
+    assert found.kind is Kind.PANIC
+    assert (found.again, found.steps) == (3, 1)
+    folder = Path(found.folder)
+    document = json.loads((folder / "replay.json").read_text())
+    assert b"\0" in base64.b64decode(document["sent"][-1]["bytes"])
+    assert "Traceback" in (folder / "transcript.txt").read_text()
+    ast.parse((folder / "test_finding.py").read_text())
+    assert happens(campaign.target, document)
     # The runtime beside has no such fault.
     assert cli.main(["replay", str(folder), "--cri-endpoint", "reference"]) == 0
 

@@ -74,3 +74,10 @@ def test_a_cause_is_the_same_for_other_ids_names_and_numbers():
     other = f"container {'b2' * 32} of pod-ffffffff-99887766 ended after 12 s"
     assert cause_of(one) == cause_of(other)
     assert cause_of(one) != cause_of("container ended")
+
+
+def test_of_several_changes_only_those_are_kept_that_are_needed():
+    changes = [{"n": number} for number in range(4)]
+    story = [{"do": "send", "with": {"base": "x", "mutations": changes}}]
+    found = smaller(story, lambda one: {"n": 2} in one[0]["with"]["mutations"])
+    assert found[0]["with"] == {"base": "x", "mutations": [{"n": 2}]}

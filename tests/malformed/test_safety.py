@@ -7,7 +7,7 @@ import pytest
 
 from cri_conformance.api import types
 from cri_conformance.malformed.fields import Field, Wire, serialize, tag, varint
-from cri_conformance.malformed.safety import Guard, Refuse
+from cri_conformance.malformed.safety import Guard, Refuse, incomplete
 
 OURS = "0123456789abcdef" * 4
 FOREIGN = "fedcba9876543210" * 4
@@ -121,3 +121,26 @@ def test_images_are_ours_or_nowhere(name: str, removed: bool, pulled: bool) -> N
     remove = types.RemoveImageRequest(image=image).SerializeToString()
     pull = types.PullImageRequest(image=image).SerializeToString()
     assert (not refused("RemoveImage", remove), not refused("PullImage", pull)) == (removed, pulled)
+
+
+def test_a_request_that_lacks_a_part_is_told_from_a_whole_one() -> None:
+    whole = types.CreateContainerRequest(
+        config=types.ContainerConfig(
+            metadata=types.ContainerMetadata(name="n"),
+            image=types.ImageSpec(image="i"),
+            linux=types.LinuxContainerConfig(),
+        ),
+        sandbox_config=types.PodSandboxConfig(
+            metadata=types.PodSandboxMetadata(name="n"), linux=types.LinuxPodSandboxConfig()
+        ),
+    )
+    assert not incomplete("CreateContainer", whole.SerializeToString())
+    assert not incomplete("StopContainer", b"")
+    without = types.CreateContainerRequest()
+    without.CopyFrom(whole)
+    without.sandbox_config.ClearField("metadata")
+    assert incomplete("CreateContainer", without.SerializeToString())
+    # With another type than it has it is not there, for some decoders.
+    number = types.CreateContainerRequest.DESCRIPTOR.fields_by_name["sandbox_config"].number
+    whole.ClearField("sandbox_config")
+    assert incomplete("CreateContainer", whole.SerializeToString() + bytes([number << 3, 1]))
