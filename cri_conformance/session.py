@@ -18,17 +18,16 @@ from collections import defaultdict
 from collections.abc import Generator
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import cri_conformance
-from cri_conformance import records, settings
-from cri_conformance.contract import ages, expectations
+from cri_conformance import header, records, settings
+from cri_conformance.contract import expectations
 from cri_conformance.contract.clause import Minor
-from cri_conformance.contract.profiles import NAMES, profile_of
+from cri_conformance.contract.profiles import NAMES
 from cri_conformance.contract.register import register
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect.explore import Depth
@@ -41,7 +40,8 @@ from cri_conformance.report.collect import Collector
 from cri_conformance.report.environment import environment
 from cri_conformance.report.journal import Journal
 from cri_conformance.report.schema import EARLIER
-from cri_conformance.report.text import count, one_line
+from cri_conformance.report.text import one_line
+from cri_conformance.selection import selected
 from cri_conformance.target import Facts, Preparation, Target, TargetError
 from cri_conformance.wire import endpoint
 from cri_conformance.wire.leaks import Leaks
@@ -82,20 +82,6 @@ def make(config: pytest.Config) -> Session:
         raise pytest.UsageError(f"--cri-expectations: {error}") from None
     except load.ResultsError as error:
         raise pytest.UsageError(f"--cri-baseline: {error}") from None
-
-
-def _taken_for_tests(config: pytest.Config) -> str:
-    """The option whose value led pytest astray, better written; "" if none did.
-
-    pytest settles on its rootdir before it knows our options.
-    """
-    here = config.invocation_params.dir
-    if config.inipath or config.rootpath == here:
-        return ""
-    for option, value in pairwise(map(str, config.invocation_params.args)):
-        if option.startswith("--cri-") and "=" not in option and (here / value).exists():
-            return f"{option}={value}"
-    return ""
 
 
 class SuiteModule(pytest.Module):
@@ -223,12 +209,12 @@ class Session:
             minor=Minor.parse(self.facts.minor),
             strict=self.settings.strict,
             known={name: known.reason for name, known in self._known.entries.items()},
-            selected=self._selected(),
+            selected=selected(self.settings),
         )
 
     def _prepare(self) -> None:
         """Find the runtime and make it ready. Raises pytest.UsageError; nothing is left then."""
-        self._selected()
+        selected(self.settings)
         try:
             self.settings.report.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -283,12 +269,6 @@ class Session:
             # Told at the end too, if it still can't be written.
             self._report_problem = f"the report can't be written to {where}: {error}"
 
-    def _sweep_command(self) -> str:
-        words = ["cri-conformance", "sweep", "--cri-endpoint", self.facts.endpoint]
-        if self.facts.image_endpoint:
-            words += ["--cri-image-endpoint", self.facts.image_endpoint]
-        return shlex.join(words)
-
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         node.workerinput[_FACTS] = self.facts.plain()
@@ -297,41 +277,7 @@ class Session:
     def pytest_report_header(self) -> list[str]:
         if self._preparation is None:
             return []
-        facts, chosen = self.facts, self.settings
-        lines = [
-            f"cri: {chosen.endpoint}"
-            + ("" if chosen.endpoint == facts.endpoint else f" ({facts.endpoint})")
-            + f", {one_line(facts.runtime_name, 80)} {one_line(facts.runtime_version, 80)}"
-            f", judged by CRI {facts.minor} ({facts.minor_source}), depth {chosen.depth}"
-            f", seed {chosen.seed}"
-        ]
-        if better := _taken_for_tests(self._config):
-            lines.append(
-                f"cri: rootdir is {self._config.rootpath}: pytest takes a path that stands alone "
-                f"for a file of tests, and looks for pytest.ini there; write {better}"
-            )
-        if facts.no_pulls:
-            lines.append(f"cri: {facts.no_pulls}")
-        if self._leftovers:
-            some = ", ".join(one_line(what, 100) for what in self._leftovers[:3]) + (
-                " …" if len(self._leftovers) > 3 else ""
-            )
-            lines.append(
-                f"cri: earlier runs left {count(len(self._leftovers), 'object')} behind ({some}); "
-                f"remove with: {self._sweep_command()}"
-            )
-        if self._known.source:
-            about = self._known
-            lines.append(
-                f"cri: {len(about.entries)} known violations expected by {about.source}"
-                + (f", {about.elsewhere} more are about other versions" * bool(about.elsewhere))
-            )
-        if chosen.profiles:
-            named = ", ".join(name for name in NAMES if name in chosen.profiles)
-            lines.append(f"cri: only the profiles that are claimed: {named}")
-        if chosen.as_of:
-            lines.append(f"cri: judged by the clauses as of cri-conformance {chosen.as_of}")
-        return lines
+        return header.lines(self._config, self.settings, self.facts, self._known, self._leftovers)
 
     # -- collection ------------------------------------------------------------------
 
@@ -374,7 +320,7 @@ class Session:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        selected = self._selected()
+        chosen = selected(self.settings)
         kept: list[pytest.Item] = []
         dropped: list[pytest.Item] = []
         for item in items:
@@ -382,7 +328,7 @@ class Session:
             for clause in clauses:
                 self._bound[clause].append(records.node_id(item))
             campaign = item.path == CAMPAIGN
-            wanted = selected is None or campaign or bool(selected.intersection(clauses))
+            wanted = chosen is None or campaign or bool(chosen.intersection(clauses))
             if campaign and self.settings.fuzz:
                 seconds = (self.settings.fuzz.seconds or 24 * 3600) + _AFTERWARDS
                 item.add_marker(pytest.mark.timeout(seconds))
@@ -392,29 +338,6 @@ class Session:
         if dropped:
             self._config.hook.pytest_deselected(items=dropped)
             items[:] = kept
-
-    def _selected(self) -> frozenset[str] | None:
-        """Clauses that the options leave in; None for all."""
-        chosen = self.settings
-        if not (chosen.clause or chosen.levels or chosen.profiles or chosen.as_of):
-            return None
-        clauses = register().matching(chosen.clause or "*")
-        found = frozenset(
-            c.id
-            for c in clauses
-            if (not chosen.levels or c.level in chosen.levels)
-            and (not chosen.profiles or profile_of(c.element) in chosen.profiles)
-            and not ages.younger(c, chosen.as_of)
-        )
-        if not found:
-            raise pytest.UsageError(
-                f"no clause matches --cri-clause {chosen.clause!r}"
-                + (" at these levels" if chosen.levels else "")
-                + (" in the profiles that are claimed" if chosen.profiles else "")
-                + (f" as of {chosen.as_of}" if chosen.as_of else "")
-                + "; see: cri-conformance clauses"
-            )
-        return found
 
     # -- tests -----------------------------------------------------------------------
 
@@ -521,7 +444,7 @@ class Session:
             return
         lines = ["left at once: what this run made may still be there"]
         if self.settings.endpoint != endpoint.REFERENCE:
-            lines.append(f"remove it with: {self._sweep_command()}")
+            lines.append(f"remove it with: {self.facts.sweep_command}")
         if self._journal is not None:
             where = shlex.quote(str(self.settings.report))
             lines.append(f"see what was found with: cri-conformance report {where}")
@@ -532,11 +455,11 @@ class Session:
         if not self.leads or self._preparation is None:
             return int(pytest.ExitCode.INTERRUPTED)
         self._stopped = self._stopped or why
-        objects = f"what this run made, as it had to be ended by force ({self._sweep_command()})"
+        objects = f"what this run made, as it had to be ended by force ({self.facts.sweep_command})"
         status = self._report(int(pytest.ExitCode.INTERRUPTED), [objects])
         lines = [f"ended by force: {self._stopped}", *self._end_lines()]
         if self.settings.endpoint != endpoint.REFERENCE:
-            lines.append(f"remove what is left with: {self._sweep_command()}")
+            lines.append(f"remove what is left with: {self.facts.sweep_command}")
         self._say(lines)
         return status
 

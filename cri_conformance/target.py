@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import stat
 import tempfile
@@ -94,6 +95,14 @@ class Facts:
             self.log_root,
             self.cgroup_parent,
         )
+
+    @property
+    def sweep_command(self) -> str:
+        """Removes what a run has left behind, for a shell."""
+        words = ["cri-conformance", "sweep", "--cri-endpoint", self.endpoint]
+        if self.image_endpoint:
+            words += ["--cri-image-endpoint", self.image_endpoint]
+        return shlex.join(words)
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run says at its start: which runtime, how it is judged, and what to know of it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from cri_conformance.contract.expectations import Applied
+from cri_conformance.contract.profiles import NAMES
+from cri_conformance.report.text import count, one_line
+from cri_conformance.settings import Settings
+from cri_conformance.target import Facts
+
+
+def lines(
+    config: pytest.Config, chosen: Settings, facts: Facts, known: Applied, leftovers: list[str]
+) -> list[str]:
+    """For pytest's header. ``leftovers`` are objects of earlier runs, in words."""
+    told = [
+        f"cri: {chosen.endpoint}"
+        + ("" if chosen.endpoint == facts.endpoint else f" ({facts.endpoint})")
+        + f", {one_line(facts.runtime_name, 80)} {one_line(facts.runtime_version, 80)}"
+        f", judged by CRI {facts.minor} ({facts.minor_source}), depth {chosen.depth}"
+        f", seed {chosen.seed}"
+    ]
+    if better := _taken_for_tests(config):
+        told.append(
+            f"cri: rootdir is {config.rootpath}: pytest takes a path that stands alone "
+            f"for a file of tests, and looks for pytest.ini there; write {better}"
+        )
+    if facts.no_pulls:
+        told.append(f"cri: {facts.no_pulls}")
+    if leftovers:
+        some = ", ".join(one_line(what, 100) for what in leftovers[:3]) + (
+            " …" if len(leftovers) > 3 else ""
+        )
+        told.append(
+            f"cri: earlier runs left {count(len(leftovers), 'object')} behind ({some}); "
+            f"remove with: {facts.sweep_command}"
+        )
+    if known.source:
+        told.append(
+            f"cri: {len(known.entries)} known violations expected by {known.source}"
+            + (f", {known.elsewhere} more are about other versions" * bool(known.elsewhere))
+        )
+    if chosen.profiles:
+        named = ", ".join(name for name in NAMES if name in chosen.profiles)
+        told.append(f"cri: only the profiles that are claimed: {named}")
+    if chosen.as_of:
+        told.append(f"cri: judged by the clauses as of cri-conformance {chosen.as_of}")
+    return told
+
+
+def _taken_for_tests(config: pytest.Config) -> str:
+    """The option whose value led pytest astray, better written; "" if none did.
+
+    pytest settles on its rootdir before it knows our options.
+    """
+    here = config.invocation_params.dir
+    if config.inipath or config.rootpath == here:
+        return ""
+    for option, value in pairwise(map(str, config.invocation_params.args)):
+        if option.startswith("--cri-") and "=" not in option and (here / value).exists():
+            return f"{option}={value}"
+    return ""
