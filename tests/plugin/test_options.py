@@ -18,7 +18,7 @@ from cri_conformance import plugin, session, settings
 from cri_conformance.contract.clause import Level, Minor
 from cri_conformance.target import CONNECT_WITHIN, Preparation, TargetError
 
-from .conftest import IMAGE, Place, Served
+from .conftest import IMAGE, Place, Ran, Served
 
 #: Seconds until a wrong endpoint is told, and what a busy machine takes for the same.
 PROMISED, BUSY = 5.0, 3.0
@@ -223,9 +223,14 @@ def test_no_permission(
 
 
 def test_a_run_says_so_in_time(place: Place, fakes: Fakes) -> None:
-    began = time.monotonic()
-    ran = place.run(f"--cri-endpoint={fakes.hanging()}")
-    assert time.monotonic() - began < PROMISED + BUSY
+    def timed(path: Path) -> tuple[Ran, float]:
+        began = time.monotonic()
+        return place.run(f"--cri-endpoint={path}"), time.monotonic() - began
+
+    # What pytest takes to start on a busy machine is seen where nothing is waited for.
+    _, start = timed(fakes.missing())
+    ran, took = timed(fakes.hanging())
+    assert took < 2 * start + PROMISED + BUSY
     assert ran.status == 4
     assert ran.line("^ERROR: --cri-endpoint .*does not answer Version")
     assert "Traceback" not in ran.output
