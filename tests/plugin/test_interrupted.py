@@ -17,14 +17,16 @@ from .conftest import Place, Served, command, wait_for
 _HELD = "RuntimeService.Version.stable"
 _WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
 
-#: Judges a clause, then waits in a call with a container made, until somebody ends the run.
-_SUITE = """
-    from pathlib import Path
+_JUDGES = """
     import pytest
 
     @pytest.mark.clause("RuntimeService.Version.stable")
     def test_a_judges(cri_runtime, judge):
         judge.ok("RuntimeService.Version.stable", cri_runtime.call("Version"))
+"""
+#: Judges a clause, then waits in a call with a container made, until somebody ends the run.
+_SUITE = f"""{_JUDGES}
+    from pathlib import Path
 
     def test_b_waits(cri_runtime, cri_container):
         Path("ready").write_text(cri_container.id)
@@ -111,6 +113,31 @@ def test_twice(place: Place, served: Served, workers: str) -> None:
     assert place.left() == []
 
 
+def test_once_while_it_cleans_up_after_its_last_test(place: Place, served: Served) -> None:
+    slow = """
+        import time
+        from pathlib import Path
+        from cri_conformance.target import Preparation
+
+        def clean(self):
+            Path("cleaning").touch()
+            time.sleep(60)
+
+        Preparation.clean = clean
+    """
+    place.write(conftest__py=slow, test_it__py=_JUDGES)
+    process = place.start(*served.options, "test_it.py")
+    place.await_path("cleaning")
+    process.send_signal(signal.SIGINT)
+    ran = place.end(process)
+    assert ran.status == 2, ran.output
+    assert "Traceback" not in ran.output
+    assert ran.verdicts[_HELD] == "held"
+    assert ran.results["suite"]["stopped"] == "interrupted"
+    assert "cri-conformance sweep" in ran.results["leftovers"][-1]
+    assert place.left() == []
+
+
 @_WORKERS
 def test_killed(place: Place, served: Served, workers: str) -> None:
     before = served.objects()
@@ -133,6 +160,9 @@ def test_killed(place: Place, served: Served, workers: str) -> None:
     next_run = place.run(*served.options, "test_none.py")
     # Workers notice that they are alone, and remove what they made themselves.
     assert next_run.line(r"^cri: earlier runs left \d objects? behind")
+    if workers == "-n0":
+        container = (place.folder / "ready").read_text(encoding="utf-8")
+        assert any(f"container {container}" in what for what in next_run.results["leftovers"])
     assert next_run.results["suite"]["complete"] is True
     assert not (folder / "results.jsonl").exists()
     _sweep(place, served)
