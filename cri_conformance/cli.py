@@ -45,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _handed_on(words) if words[:1] and words[0] in _HANDED_ON else _run(words)
         sys.stdout.flush()
     except UserError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        from cri_conformance.report.text import one_line
+
+        # A runtime's own words may be in it.
+        print(f"{PROGRAM}: {one_line(str(error), 4_000)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader (head, less) has seen enough. Python flushes stdout once more at its end.
@@ -379,7 +382,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
             raise UserError(f"nothing takes gRPC connections at {at.text}: is the runtime running?")
         lines = sweep.plan(client) if arguments.dry_run else sweep.sweep(client)
         seen = False
-        for line, gone in lines:
+        for line, gone in sweep.told(lines):
             print(line, flush=True)
             seen, left = True, left + (not gone)
     except RuntimeGone as error:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from os import geteuid
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from cri_conformance.api import types
 from cri_conformance.build.image import is_ours, owner_in_name
+from cri_conformance.report.text import one_line
 from cri_conformance.wire import cgroups
 from cri_conformance.wire.client import Client
 from cri_conformance.wire.host_mounts import unmount_below
@@ -31,6 +33,10 @@ from cri_conformance.wire.runtime import CLEANUP_DEADLINE, remove
 FOLDER_PREFIX = "cri-conformance-"
 #: Name of the file that says which process a temporary folder belongs to.
 OWNER_FILE = "owner"
+
+#: Seconds in which a sweep begins removals, and lines that it says: a runtime may list millions of
+#: objects that claim to be ours, and answer slowly.
+SWEEP_WITHIN, MOST_LINES = 120.0, 1_000
 
 _FOLDER = re.compile(rf"{FOLDER_PREFIX}(?P<nonce>[0-9a-f]{{8}})-.+")
 
@@ -58,7 +64,23 @@ class Found:
 
 def leftovers(client: Client) -> list[str]:
     """What earlier runs left behind, in words. Raises RuntimeGone."""
-    return [str(leftover) for leftover in find(client).leftovers]
+    lines = ((str(leftover), True) for leftover in find(client).leftovers)
+    return [line for line, _ in told(lines)]
+
+
+def told(lines: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+    """The same, fit to be shown: each in one harmless line, and after ``MOST_LINES`` their number.
+
+    All of them are taken: what a sweep says last, it has done.
+    """
+    more, gone = 0, True
+    for number, (line, one_gone) in enumerate(lines):
+        if number < MOST_LINES:
+            yield one_line(line), one_gone
+        else:
+            more, gone = more + 1, gone and one_gone
+    if more:
+        yield f"… and {more} more", gone
 
 
 def find(client: Client) -> Found:
@@ -83,7 +105,12 @@ def find(client: Client) -> Found:
             if OWNER_LABEL in item.labels and item.labels.get(RUN_LABEL, "") in dead
         ]
     swept = {leftover.id for leftover in found.leftovers}
-    users = [item for item in containers if item.id not in swept]
+    users = {
+        name: item.id
+        for item in containers
+        if item.id not in swept
+        for name in (item.image.image, item.image_ref, item.image_id)
+    }
     for image in images:
         _judge_image(image, dead, users, found)
     found.leftovers += [
@@ -105,7 +132,11 @@ def sweep(client: Client) -> Iterator[tuple[str, bool]]:
     """Remove every leftover; (line about it, whether it is gone) each. Raises RuntimeGone."""
     found = find(client)
     stuck: set[str] = set()
-    for leftover in found.leftovers:
+    until = time.monotonic() + SWEEP_WITHIN
+    for number, leftover in enumerate(found.leftovers):
+        if time.monotonic() > until:
+            yield f"{len(found.leftovers) - number} more: no time was left, sweep again", False
+            break
         if leftover.what == "folder" and leftover.nonce in stuck:
             # Its owner file is what tells the next sweep that the rest may go.
             yield f"kept {leftover}: not everything of its run could be removed", False
@@ -140,12 +171,12 @@ def _folders() -> Iterator[tuple[Path, str, str]]:
         yield path, match["nonce"], owner.strip()
 
 
-def _judge_image(image: types.Image, dead: set[str], users: list[Any], found: Found) -> None:
+def _judge_image(image: types.Image, dead: set[str], users: dict[str, str], found: Found) -> None:
     # Runtimes take all names of an image away with one of them.
     names = [*image.repo_tags, *image.repo_digests]
     own = [name for name in names if is_ours(name)]
     # Not all names by digest tell a run: those by tag do, where there are any.
-    tags = [name for name in own if name in image.repo_tags] or own
+    tags = [name for name in image.repo_tags if is_ours(name)] or own
     runs = [owner_in_name(name) for name in tags]
     gone = [not owner_alive(owner) if owner else nonce in dead for nonce, owner in runs]
     if not tags or not all(gone):
@@ -153,11 +184,10 @@ def _judge_image(image: types.Image, dead: set[str], users: list[Any], found: Fo
     if foreign := [name for name in names if not is_ours(name)]:
         found.kept.append(f"kept image {tags[0]}: it is named {foreign[0]} too")
         return
-    spoken = {image.id, *names}
-    for user in users:
-        if spoken & {user.image.image, user.image_ref, user.image_id}:
-            found.kept.append(f"kept image {tags[0]}: container {user.id} uses it")
-            return
+    user = next((users[name] for name in (image.id, *names) if name in users), None)
+    if user is not None:
+        found.kept.append(f"kept image {tags[0]}: container {user} uses it")
+        return
     found.leftovers.append(Leftover("image", tags[0], runs[0][0]))
 
 

@@ -44,8 +44,9 @@ CONNECT_WITHIN = 2.0
 LOADED_WITHIN = 5.0
 #: Characters of a name or a key, of a value of verbose Status, and how many of these are kept.
 _KEY, _INFO, _INFOS = 256, 256 * 1024, 64
-#: Seconds for removing what is left at the end: a runtime may list more than there can be.
-CLEAN_WITHIN = 60.0
+#: Seconds for removing what is left at the end, and how many removals may fail: a runtime may list
+#: more than there can be.
+CLEAN_WITHIN, MOST_FAILED = 60.0, 100
 
 
 class TargetError(Exception):
@@ -176,7 +177,7 @@ class Preparation:
         Scopes have done so already, unless a worker was killed or a call had no answer.
         """
         until = time.monotonic() + CLEAN_WITHIN
-        left = []
+        left: list[str] = []
         try:
             for lister, rpc in (
                 ("ListPodSandbox", "RemovePodSandbox"),
@@ -184,13 +185,16 @@ class Preparation:
             ):
                 items = ours(self._client, self.run, lister)
                 for number, item in enumerate(items):
-                    if time.monotonic() > until:
+                    if time.monotonic() > until or len(left) >= MOST_FAILED:
                         more = len(items) - number
-                        left.append(f"{more} more of {lister}: no time was left to remove them")
+                        left.append(f"{more} more of {lister}: given up, or no time was left")
                         break
                     if line := remove(self._client, rpc, item.id):
                         left.append(one_line(line))
             for name in self._image_names():
+                if time.monotonic() > until:
+                    left.append("images: no time was left to remove them")
+                    break
                 _remove_image(self._client, name)
             return left
         except (RuntimeGone, SetupFailed) as error:

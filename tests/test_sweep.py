@@ -154,3 +154,43 @@ def test_a_runtime_that_does_not_list_is_said_and_the_rest_is_swept(runtime: Fak
         ("could not look: ListImages answers INTERNAL: not today", False),
     ]
     assert next(line for line, _ in sweep.plan(_client(runtime))) == "would remove sandbox pod"
+
+
+def test_whatever_a_runtime_lists_the_sweep_says_little_in_harmless_lines(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "MOST_LINES", 3)
+    for number in range(5):
+        runtime.pod(f"\x1b[2J{number}\n{'x' * 10_000}", DEAD)
+    runtime.refuses = {"RemovePodSandbox"}
+    *lines, (last, gone) = sweep.told(sweep.sweep(_client(runtime)))
+    assert [line[:37] for line, _ in lines] == [
+        f"could not remove sandbox \\x1b[2J{number} xxxxx"[:37] for number in range(3)
+    ]
+    assert all(len(line) <= 400 + len("\\x1b") for line, _ in lines)
+    assert (last, gone) == ("… and 2 more", False)
+    assert len(sweep.leftovers(_client(runtime))) == 4
+
+
+def test_a_sweep_that_takes_too_long_says_what_is_left(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "SWEEP_WITHIN", -1.0)
+    for number in range(5):
+        runtime.pod(str(number), DEAD)
+    assert list(sweep.sweep(_client(runtime))) == [("5 more: no time was left, sweep again", False)]
+    assert runtime.removed == []
+
+
+def test_an_image_in_use_by_a_container_without_an_id_stays(runtime: FakeRuntime) -> None:
+    runtime.images.append(
+        types.Image(id="sha256:1", repo_tags=[reference_for(DEAD.nonce, DEAD.owner)])
+    )
+    runtime.container("", None, image="sha256:1")
+    assert all(not gone for _, gone in sweep.sweep(_client(runtime)))
+    assert runtime.removed == []
+
+
+def test_an_owner_of_thousands_of_digits_is_no_owner(runtime: FakeRuntime) -> None:
+    runtime.pod("pod", Run("deadbeef", DEAD.owner + "9" * 5000))
+    assert sweep.leftovers(_client(runtime)) == ["sandbox pod"]

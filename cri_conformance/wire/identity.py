@@ -15,7 +15,7 @@ RUN_LABEL = "cri-conformance/run"
 #: Label that says which process made it, so that a sweep spares runs still under way.
 OWNER_LABEL = "cri-conformance/owner"
 
-_OWNER = re.compile(r"(?P<host>.+)\.(?P<pid>\d+)\.(?P<started>\d+)")
+_OWNER = re.compile(r"(?P<host>.+)\.(?P<pid>\d{1,19})\.(?P<started>\d{1,19})")
 
 
 @dataclass(frozen=True, slots=True)
