@@ -110,7 +110,10 @@ def listen(runtime: Runtime, place: Sandbox, *clients: Client) -> list[Watch]:
         streams = [runtime.stream(RPC, deadline=DEADLINE)]
     watches = [Watch(stream) for stream in streams]
     if not lit(runtime, place, watches):
-        raise NoEvents(f"none within {_BEACONS * _LIT:g} s, while containers came and went")
+        came = sum(len(stream.messages) for stream in streams)
+        others = f" about them, of {came} in all" if came else ""
+        told = f"none{others} within {_BEACONS * _LIT:g} s, while containers came and went"
+        raise NoEvents(told)
     return watches
 
 

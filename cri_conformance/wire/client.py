@@ -26,6 +26,9 @@ LARGEST_MESSAGE = 64 * 1024 * 1024
 ALIVE_WITHIN = 2.0
 #: Deadlines of one Version after the other, in seconds, before a silent runtime counts as gone.
 PATIENCE = (ALIVE_WITHIN, 5.0, 8.0)
+#: Calls that nearly all tests begin with, and how many of one of them, each begun after the last
+#: one's end, bring no answer before a runtime that still answers Version counts as gone too.
+NEEDED, MOST_UNANSWERED = frozenset({"RunPodSandbox", "CreateContainer", "StartContainer"}), 5
 #: Seconds between two attempts at a runtime that is away.
 _BETWEEN = 0.05
 
@@ -78,6 +81,8 @@ class Client:
                 image_endpoint.target, options=options
             )
         self._gone = ""
+        #: Of the calls that are needed: how many had no answer in a row, and when the last ended.
+        self._unanswered: dict[str, tuple[int, float]] = {}
         self._stubs = {rpc.name: self._stub(rpc.name) for rpc in RPCS.values()}
 
     def _stub(self, name: str) -> Callable[..., Any]:
@@ -130,7 +135,27 @@ class Client:
             isinstance(outcome, Refused) and outcome.code == "UNAVAILABLE"
         ):
             outcome = self.after_silence(rpc, outcome)
+        # That what we break off ourselves has no answer says nothing.
+        if rpc in NEEDED and cancel_after is None and (seconds < limit or limit >= self.timeout):
+            self._count_silence(rpc, outcome, start, start + seconds)
         return outcome
+
+    def _count_silence(self, rpc: str, outcome: Outcome, start: float, end: float) -> None:
+        """Give a runtime up that answers no call of this kind. Raises RuntimeGone."""
+        if not isinstance(outcome, Unknown):
+            self._unanswered.pop(rpc, None)
+            return
+        count, ended = self._unanswered.get(rpc, (0, 0.0))
+        if start < ended:
+            # Many at a time may all be slow: together they count as one.
+            return
+        self._unanswered[rpc] = count + 1, end
+        if count + 1 >= MOST_UNANSWERED:
+            self._gone = (
+                f"{self.endpoint.text} no longer answers {rpc}: {count + 1} calls, one after the "
+                f"other, had no answer ({outcome.why}); see the runtime's log"
+            )
+            raise RuntimeGone(self._gone)
 
     def _cancelled(self, rpc: str, request: Message, limit: float, seconds: float) -> Any:
         """The response if it comes in time. Raises RpcError, with CANCELLED if it does not."""
@@ -232,6 +257,7 @@ class Client:
         if not self.wait_ready(seconds) or not self.alive():
             return False
         self._gone = ""
+        self._unanswered.clear()
         return True
 
     def wait_ready(self, seconds: float) -> bool:

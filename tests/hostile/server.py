@@ -2,11 +2,14 @@
 """A runtime that is out to hurt whoever judges it: python server.py UPSTREAM SOCKET MODE.
 
 It stands in front of the reference runtime, so that a run gets to where it hurts, and passes
-bytes on as they are but for what its mode does. The modes are the functions of ``MODES``.
+bytes on as they are but for what its mode does. The modes are the functions in ``MODES``.
 """
 
 from __future__ import annotations
 
+import contextlib
+import re
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,19 +17,32 @@ from concurrent import futures
 from typing import Any
 
 import grpc
+from hpack import Decoder
 
+from cri_conformance.api import types
 from cri_conformance.api.rpcs import RPCS
+from cri_conformance.wire.identity import Run
 
 #: Escapes a terminal obeys, markup, a turn of writing, what XML can't hold.
 MARKUP = "\x1b[2J\x1b]0;owned\x07<script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x00&"
+#: Put in front of each id: a way up, words for a shell, a command for a terminal.
+NASTY = "../../../$(touch owned)`touch owned`';touch owned;\x1b[2J\n"
+_ID = re.compile("[0-9a-f]{64}")
 _HONEST = ("Version", "Status", "RuntimeConfig", "ImageStatus")
+_LISTS = ("ListPodSandbox", "ListContainers", "ListImages")
+
+_gone = threading.Event()
 
 Forward = Callable[[bytes], bytes]
 
 
 def _changed(rpc: str, data: bytes, change: Callable[[str, Any, Any], None]) -> bytes:
-    """A message with each of its fields changed, at any depth."""
-    message = RPCS[rpc].response.FromString(data)
+    """A response with each of its fields changed, at any depth."""
+    return _rewritten(RPCS[rpc].response, data, change)
+
+
+def _rewritten(kind: Any, data: bytes, change: Callable[[str, Any, Any], None]) -> bytes:
+    message = kind.FromString(data)
     _walk(message, change)
     done: bytes = message.SerializeToString()
     return done
@@ -64,9 +80,47 @@ def markup(rpc: str, request: bytes, forward: Forward, context: Any) -> bytes:
     return data if rpc in ("ImageStatus", "RuntimeConfig") else _changed(rpc, data, change)
 
 
+def ids(rpc: str, request: bytes, forward: Forward, context: Any) -> bytes:
+    """Ids that hurt whoever puts them into a path, a command or onto a terminal."""
+
+    def honest(name: str, message: Any, value: Any) -> None:
+        if isinstance(value, str) and NASTY in value:
+            setattr(message, name, value.replace(NASTY, ""))
+
+    def nasty(name: str, message: Any, value: Any) -> None:
+        if isinstance(value, str) and _ID.fullmatch(value):
+            setattr(message, name, NASTY + value)
+
+    if rpc == "StopPodSandbox":
+        context.abort(grpc.StatusCode.INTERNAL, "not today")
+    answer = forward(_rewritten(RPCS[rpc].request, request, honest))
+    return _changed(rpc, answer, nasty)
+
+
+def claims(rpc: str, request: bytes, forward: Forward, _: Any) -> bytes:
+    """Tens of thousands of sandboxes that say a run of ours made them, and is gone."""
+    if rpc != "ListPodSandbox":
+        return forward(request)
+    run = Run.new()
+    gone = Run(run.nonce, run.owner.rpartition(".")[0] + ".1")
+    listed = types.PodSandbox(id=NASTY, labels=gone.labels())
+    listed.metadata.name = MARKUP.replace("\x00", "")
+    one: bytes = types.ListPodSandboxResponse(items=[listed]).SerializeToString()
+    return one * 20_000
+
+
+def leaves(rpc: str, request: bytes, forward: Forward, context: Any) -> bytes:
+    """Is there until the first list is asked for."""
+    if rpc in _LISTS:
+        _gone.set()
+    if _gone.is_set():
+        context.abort(grpc.StatusCode.UNAVAILABLE, MARKUP.replace("\x00", ""))
+    return forward(request)
+
+
 def errors(rpc: str, request: bytes, forward: Forward, context: Any) -> bytes:
     """Megabytes of text with each error."""
-    if rpc in (*_HONEST, "ListPodSandbox", "ListContainers", "ListImages"):
+    if rpc in (*_HONEST, *_LISTS):
         return forward(request)
     context.abort(grpc.StatusCode.INTERNAL, "x" * 3_000_000)
     raise AssertionError
@@ -74,7 +128,7 @@ def errors(rpc: str, request: bytes, forward: Forward, context: Any) -> bytes:
 
 def stall(rpc: str, request: bytes, forward: Forward, _: Any) -> bytes:
     """Answers what is asked first, and then nothing."""
-    if rpc not in (*_HONEST, "ListPodSandbox", "ListContainers", "ListImages"):
+    if rpc not in (*_HONEST, *_LISTS, "PullImage", "RemoveImage"):
         threading.Event().wait(120)
     return forward(request)
 
@@ -89,7 +143,7 @@ def times(rpc: str, request: bytes, forward: Forward, _: Any) -> bytes:
 
     def change(name: str, message: Any, value: Any) -> None:
         if name.endswith(("_at", "timestamp")):
-            setattr(message, name, 2**63 - 1 if value % 2 else -(2**63))
+            setattr(message, name, -(2**63) if name == "created_at" else 2**63 - 1)
 
     return _changed(rpc, forward(request), change)
 
@@ -99,15 +153,18 @@ def nothing(rpc: str, request: bytes, forward: Forward, _: Any) -> bytes:
     return forward(request) if rpc in ("Version", "Status", "ImageStatus") else b""
 
 
+def closes(rpc: str, request: bytes, forward: Forward, _: Any) -> bytes:
+    """The connection ends with each call (see ``_Cut``)."""
+    return forward(request)
+
+
 def endless(rpc: str, request: bytes, forward: Forward, _: Any) -> bytes:
     """Streams go on and on (see ``_stream``)."""
     return forward(request)
 
 
-MODES: dict[str, Callable[[str, bytes, Forward, Any], bytes]] = {
-    made.__name__: made
-    for made in (items, gigabyte, markup, errors, stall, utf8, times, nothing, endless)
-}
+_MODES = (items, gigabyte, markup, ids, claims, leaves, errors, stall, closes, utf8, times)
+MODES = {made.__name__: made for made in (*_MODES, nothing, endless)}
 #: One message of a stream that does not end: an event with an id, or an item of a list.
 _ENDLESS = b"\x0a\x40" + b"e" * 64
 
@@ -146,13 +203,62 @@ class _Handler(grpc.GenericRpcHandler):
             context.abort(error.code(), error.details())  # type: ignore[attr-defined]
 
 
+class _Cut:
+    """Takes connections in front of the server, and closes each at a call that is not honest."""
+
+    def __init__(self, listen: str, behind: str) -> None:
+        self._behind = behind
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(listen.removeprefix("unix://"))
+        self._listening.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self._listening.accept()
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._behind.removeprefix("unix://"))
+            ends = (client, server)
+            for target, one, other in ((_asked, *ends), (_pass_on, server, client)):
+                threading.Thread(target=_until_cut, args=(target, one, other), daemon=True).start()
+
+
+def _until_cut(pump: Callable[[Any, Any], None], one: socket.socket, other: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        pump(one, other)
+    for end in (one, other):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+def _pass_on(one: socket.socket, other: socket.socket) -> None:
+    while data := one.recv(65536):
+        other.sendall(data)
+
+
+def _asked(client: socket.socket, server: socket.socket) -> None:
+    """Pass on what is asked, frame by frame, up to the first call that is not honest."""
+    came, headers = client.makefile("rb"), Decoder()
+    server.sendall(came.read(len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
+    while head := came.read(9):
+        body = came.read(int.from_bytes(head[:3], "big"))
+        if head[3] == 1:
+            path = dict(headers.decode(body))[":path"]
+            if path.rpartition("/")[2] not in (*_HONEST, *_LISTS):
+                return
+        server.sendall(head + body)
+
+
 def main(upstream: str, listen: str, mode: str) -> None:
     limits = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
     limits += [("grpc.max_metadata_size", 8 << 20), ("grpc.absolute_max_metadata_size", 16 << 20)]
     server = grpc.server(futures.ThreadPoolExecutor(64), options=limits)
     server.add_generic_rpc_handlers((_Handler(upstream, mode),))
-    server.add_insecure_port(listen)
+    behind = f"{listen}.behind" if mode == "closes" else listen
+    server.add_insecure_port(behind)
     server.start()
+    if mode == "closes":
+        _Cut(listen, behind)
     print(listen, flush=True)
     server.wait_for_termination()
 
