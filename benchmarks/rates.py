@@ -17,6 +17,9 @@ from google.protobuf.message import Message
 from samples import Figure, Goal, duel, say
 
 from cri_conformance.api.rpcs import RPCS
+from cri_conformance.malformed.assay import Assay
+from cri_conformance.malformed.mutations import apply, by_chance
+from cri_conformance.malformed.yard import Base, Yard
 from cri_conformance.reference import process
 from cri_conformance.settings import DEFAULT_REPORT, DEFAULT_TIMEOUT, LOOPBACK, Settings
 from cri_conformance.target import Preparation, Target, connect
@@ -27,6 +30,7 @@ from cri_conformance.wire.runtime import Container
 
 CLIENT_GOAL = Goal(">=", 0.8)
 REFERENCE_GOAL = Goal(">=", 0.6)
+BROKEN_GOAL = Goal(">=", 0.5)
 START_GOAL = Goal("<=", 1.0)
 
 #: What there is to list.
@@ -99,6 +103,37 @@ def client(target: Target, *, rounds: int, calls: int) -> list[Figure]:
                 Figure(group, f"{told}, ours", "/s", found.ours),
                 Figure(group, f"{told}, ours / bare", "", found.ratios, CLIENT_GOAL),
             ]
+    return figures
+
+
+def broken(target: Target, *, rounds: int, calls: int) -> list[Figure]:
+    """Broken messages, with all that is judged of each, against a loop of one proper request.
+
+    What is broken answers sooner or later than what is not: the ratio is of the two together.
+    """
+    name = target.settings.endpoint
+    say(f"broken messages against bare grpcio on {name}")
+    group = f"broken messages, {target.facts.runtime_name} at {name}"
+    figures = []
+    with _channel(target.facts.endpoint) as channel, target.scope() as runtime:
+        yard = Yard(runtime)
+        assay = Assay(yard, target.client)
+        choose = by_chance(0)
+        for rpc in ("Version", "ContainerStatus", "ListContainers"):
+            base = yard.bases[f"{rpc}.plain"]
+            request = RPCS[rpc].request.FromString(apply(base.tree, ()))
+            bare = _bare(channel, rpc, request)
+
+            def ours(base: Base = base) -> object:
+                return assay.send(base, base.mutator.some(choose))
+
+            found = duel(ours, bare, rounds=rounds, calls=calls)
+            figures += [
+                Figure(group, f"{rpc}, bare", "/s", found.bare),
+                Figure(group, f"{rpc}, broken", "/s", found.ours),
+                Figure(group, f"{rpc}, broken / bare", "", found.ratios, BROKEN_GOAL),
+            ]
+        yard.close()
     return figures
 
 

@@ -133,6 +133,7 @@ class Campaign:
         #: What modes share: images, folders.
         self.tools = Tools(target)
         self._shared = set(target.workshop.ids)
+        self._shared_images = set(target.workshop.images) | {target.workshop.image}
         self._leaks = Leaks(target.facts.host_root, target.workshop.log_root)
         #: Ids of what can't be removed, which is a finding already.
         self.stuck: set[str] = set()
@@ -366,8 +367,8 @@ class Campaign:
             self._stopped = self._stopped or "over"
             try:
                 self.runtime.close()
-                self._look_for_leaks()
                 self.tools.close()
+                self._look_for_leaks()
             except (RuntimeGone, SetupFailed) as error:
                 self._said(f"clean-up: {error}")
             self.target.client.history.forget(self.judge.mark)
@@ -387,6 +388,7 @@ class Campaign:
             if isinstance(outcome, Ok):
                 found = {one.id for one in getattr(outcome.response, items)}
                 left += [f"{lister} has {one}" for one in sorted(found & gone)]
+        left += self._images_left()
         left += self._leaks.left(gone)
         if left:
             self._mode, self._seed = "leaks", self.settings.seed
@@ -394,6 +396,14 @@ class Campaign:
             permitted = "nothing is left of what was removed"
             finding = self._new(Kind.LEAK, "", cause_of(left[0]), permitted, shown, [])
             self.add((str(Kind.LEAK), cause_of(left[0])), finding)
+
+    def _images_left(self) -> list[str]:
+        """Names and ids of images that only this campaign had, and that are still listed."""
+        ours = self.target.workshop.images - self._shared_images
+        outcome = self.target.client.call("ListImages")
+        images = outcome.response.images if isinstance(outcome, Ok) else ()
+        listed = {name for one in images for name in (one.id, *one.repo_tags, *one.repo_digests)}
+        return [f"ListImages has {name}" for name in sorted(listed & ours)]
 
     def _play(self, players: Sequence[tuple[Mode, Player]]) -> None:
         number = 0

@@ -264,11 +264,18 @@ def _many(connection: Connection) -> None:
 def _slow(connection: Connection) -> None:
     """Calls that take some work, so that many of them are under way at a time."""
     connection.start()
-    last = 0
-    for _ in range(MANY):
-        path = b"/runtime.v1.RuntimeService/ListPodSandboxStats"
-        last = connection.request(connection.headers(path))
-    connection.listen(last, 4 * _WHILE)
+    headers = connection.headers(b"/runtime.v1.RuntimeService/ListPodSandboxStats")
+    block = b"".join(literal(*pair) for pair in headers)
+    streams = [connection.stream() for _ in range(MANY)]
+    # In one piece, or the first are answered before the last are there.
+    connection.send(
+        b"".join(
+            frame(HEADERS, END_HEADERS, stream, block)
+            + frame(DATA, END_STREAM, stream, message(b""))
+            for stream in streams
+        )
+    )
+    connection.listen(streams[-1], 4 * _WHILE)
 
 
 def _on(*streams: int) -> Attack:
