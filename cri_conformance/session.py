@@ -485,9 +485,7 @@ class Session:
             left = [*self._leaks(), *self._preparation.clean()]
         except KeyboardInterrupt:
             # Stopped only now, by a person or the watchdog: the report is written all the same.
-            left = [
-                f"what this run had not yet removed when it was stopped: {self._sweep_command()}"
-            ]
+            left = [f"what was not yet removed when it was stopped ({self.facts.sweep_command})"]
         self._preparation.__exit__()
         if exitstatus == pytest.ExitCode.INTERRUPTED:
             self._stopped = self._stopped or exit_codes.INTERRUPTED
