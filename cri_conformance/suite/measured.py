@@ -169,6 +169,14 @@ class Measured:
         """All messages of one kind, in the order in which they came."""
         return [part for answer in self.answers for part in _parts(answer) if part.kind == kind]
 
+    def reported(self, kind: str) -> list[Part]:
+        """As ``parts``. Raises NotExercised if there is none, as ``of`` if there are no answers."""
+        self.of("ContainerStats", "ListContainerStats")
+        found = self.parts(kind)
+        if not found:
+            raise NotExercised(Reason.NOT_ADVERTISED, f"no {kind} is reported")
+        return found
+
     def latest(self, name: str, rpc: str = "ContainerStats") -> Any:
         """A fresh look at one container or sandbox. Raises SetupFailed, or NotExercised."""
         one = self.containers.get(name) or self.pods[name]
