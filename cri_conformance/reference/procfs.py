@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import io
 import os
 import select
 import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 #: Environment variable by which every process of a container is known; its value is the
 #: container's id, for a command of ExecSync followed by ``/`` and an id of the command.
@@ -23,7 +23,7 @@ MARKER = "CRI_REFERENCE_ID"
 #: Seconds that a killed process may take to be gone (it may hang in the kernel).
 DEATH_TAKES = 10.0
 
-_PROC = Path("/proc")
+_PROC = "/proc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,11 @@ class Stat:
 def stat(pid: int) -> Stat | None:
     """The process with this pid, or None if there is none."""
     try:
-        text = (_PROC / str(pid) / "stat").read_bytes()
+        text = _read(pid, "stat")
     except OSError:
         return None
     # The second field, the name, may hold anything; it ends at the last parenthesis.
-    fields = text[text.rindex(b")") + 2 :].split()
+    fields = text[text.rindex(b")") + 2 :].split(maxsplit=20)
     return Stat(pid, fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
 
 
@@ -63,7 +63,7 @@ def table() -> dict[int, Stat]:
 def marker(pid: int) -> str:
     """The value of MARKER in the environment that the process was started with, or ""."""
     try:
-        environment = (_PROC / str(pid) / "environ").read_bytes()
+        environment = _read(pid, "environ")
     except OSError:
         return ""
     for entry in environment.split(b"\0"):
@@ -71,6 +71,13 @@ def marker(pid: int) -> str:
         if name == MARKER.encode():
             return value.decode(errors="replace")
     return ""
+
+
+def _read(pid: int, name: str) -> bytes:
+    """A file of a process. Raises OSError. A look at the host reads hundreds of them: without Path
+    and buffers it takes half the time."""
+    with io.FileIO(f"{_PROC}/{pid}/{name}") as file:
+        return file.readall()
 
 
 def below(processes: dict[int, Stat], roots: Iterable[int]) -> dict[int, Stat]:
