@@ -18,6 +18,8 @@ from cri_conformance.faults.operators.core import named, operator
 #: Makes the request of a further call of (call, response, memory); None for no call.
 #: ``response`` is None if the further call comes first.
 Further = Callable[[Call, Any, Memory], Any]
+#: Seconds for which calls at the same time wait for the answer that they are to share.
+FIRST_TAKES = 10.0
 
 
 def side_effect(
@@ -107,10 +109,12 @@ def gives_same_answer(rpc: str, *, when: When = always) -> Operator:
     def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
         if not when(call, memory):
             return proceed(call.request)
-        first = memory.kept("first answer", lambda: None)
-        if first is None:
-            first = proceed(call.request)
-            memory.keep("first answer", first)
+        # In turn: of those that come at once all but one must find the first answer.
+        with memory.turn(FIRST_TAKES):
+            first = memory.kept("first answer", lambda: None)
+            if first is None:
+                first = proceed(call.request)
+                memory.keep("first answer", first)
         return first
 
     return operator(named("same-answer", rpc, when=when), rpc, f"every {rpc} is the first", step)
