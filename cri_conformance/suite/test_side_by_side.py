@@ -28,7 +28,7 @@ def test_stops_of_different_containers_side_by_side(
     runtime: Runtime, shared_sandbox: Sandbox, judge: Judge, patience: Patience
 ) -> None:
     clause_id = "RuntimeService.StopContainer.parallel"
-    grace, slack = 1, patience(5.0)
+    grace, slack = 2, patience(9.0)
     # So many that one after the other they take longer than any machine's slack.
     stubborn = [listening(runtime, shared_sandbox, STUBBORN) for _ in range(8)]
     began = time.monotonic()
