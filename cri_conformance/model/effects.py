@@ -150,6 +150,15 @@ class Effects:
         calls = [one for one in self._events if one.call == call and one.about == object_id]
         return any(one.meets(other) for one in calls for other in calls)
 
+    def _started_beside(self, event: Event) -> bool:
+        """Whether a start that was refused went together with one that succeeded: then the
+        container has been started, and did not fail to."""
+        return event.call == "StartContainer" and any(
+            (other.call, other.about, other.came) == (event.call, event.about, Came.OK)
+            and event.meets(other)
+            for other in self._events
+        )
+
     def _escapes(self, event: Event, place: int) -> bool:
         """Whether a call about a sandbox may have missed the container at a place."""
         missed = {"CreateContainer"} | (
@@ -216,6 +225,8 @@ class Effects:
             if part.judged and not (cell.permitted in _NO or cell.permitted is Answer.EITHER):
                 self._refused(event, state)
             after = set(cell.after_refusal) | ({state} if busy else set())
+            if self._started_beside(event):
+                after = {state}
         if self._escapes(event, part.place):
             after.add(state)
         return _each(states, part.place, after)

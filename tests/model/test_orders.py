@@ -216,6 +216,13 @@ def test_starts_of_which_one_undoes_the_other() -> None:
     assert _broken(*starts, _look("ListContainers", 7, 8, EXITED)) == [
         _is("StartContainer", "concurrent")
     ]
+    # Nor does the one that is refused say that the container failed to start.
+    starts[0] = _call("StartContainer", 0, 5, came=NO)
+    assert _broken(*starts, _look("ListContainers", 7, 8, EXITED)) == [
+        _is("StartContainer", "concurrent")
+    ]
+    stopped = _call("StopContainer", 0, 6)
+    assert _broken(*starts, stopped, _look("ListContainers", 7, 8, EXITED)) is None
 
 
 # -- in general ---------------------------------------------------------------------------
