@@ -16,7 +16,7 @@ from cri_conformance.malformed.mutations import Mutation, apply, by_chance
 from cri_conformance.malformed.oracle import Kind, Misbehaviour
 from cri_conformance.malformed.safety import Refuse, incomplete
 from cri_conformance.wire.client import PATIENCE, Client
-from cri_conformance.wire.outcome import Ok, Outcome
+from cri_conformance.wire.outcome import Ok, Outcome, Unknown
 from cri_conformance.wire.raw import RawClient, peer
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ class Assay:
             # It takes time as it is: looked at now, what is left needs no search for its cause.
             self.yard.left()
         elif oracle.broke_off(outcome):
-            self._doubtful = True
+            # UNAVAILABLE in the runtime's own words, of a registry, say, is an answer.
+            self._doubtful |= isinstance(outcome, Unknown)
             self.pulse.check(f"{base.rpc} {words(mutations)}", base.rpc)
         elif oracle.no_answer(outcome) and not streaming:
             self._doubtful = True

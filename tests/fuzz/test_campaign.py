@@ -17,10 +17,14 @@ from cri_conformance import cli
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.expect.judge import Rules
+from cri_conformance.fuzz.broken import Broken
 from cri_conformance.fuzz.campaign import Campaign, CampaignFailed, seed_of
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.modes import UnknownMode, chosen
 from cri_conformance.fuzz.replay import happens
+from cri_conformance.malformed.fields import places
+from cri_conformance.malformed.mutations import Mutation
+from cri_conformance.malformed.oracle import Misbehaviour
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.target import Preparation, connect
 
@@ -99,6 +103,22 @@ def test_a_broken_message_that_betrays_a_panic_is_found_and_played_again(
     assert happens(campaign.target, document)
     # The runtime beside has no such fault.
     assert cli.main(["replay", str(folder), "--cri-endpoint", "reference"]) == 0
+
+
+def test_what_a_refused_call_left_is_told_although_a_registry_was_away(preparation: Preparation):
+    facts = preparation.facts
+    metadata = (("cri-fault", f"leak-on-empty-hostname@{facts.run_nonce}-y"),)
+    target = connect(preparation.settings, facts, metadata)
+    with target.scope() as runtime:
+        steps = Broken(runtime, target)
+        # UNAVAILABLE is here what the runtime says of a registry, and no broken connection.
+        steps.send("PullImage.plain", [])
+        base = steps.yard.bases["RunPodSandbox.full"]
+        hostname = next(path for path, field in places(base.tree) if field.name == "hostname")
+        with pytest.raises(Misbehaviour, match="left behind by calls that were refused: sandbox"):
+            steps.send("RunPodSandbox.full", [Mutation("drop", hostname).plain()])
+        steps.settle()
+        steps.close()
 
 
 def test_a_mistake_of_the_user_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
