@@ -260,24 +260,6 @@ def _many(connection: Connection) -> None:
     connection.listen(last, 2 * _WHILE)
 
 
-@_attack("streams-statistics")
-def _slow(connection: Connection) -> None:
-    """Calls that take some work, so that many of them are under way at a time."""
-    connection.start()
-    headers = connection.headers(b"/runtime.v1.RuntimeService/ListPodSandboxStats")
-    block = b"".join(literal(*pair) for pair in headers)
-    streams = [connection.stream() for _ in range(MANY)]
-    # In one piece, or the first are answered before the last are there.
-    connection.send(
-        b"".join(
-            frame(HEADERS, END_HEADERS, stream, block)
-            + frame(DATA, END_STREAM, stream, message(b""))
-            for stream in streams
-        )
-    )
-    connection.listen(streams[-1], 4 * _WHILE)
-
-
 def _on(*streams: int) -> Attack:
     def attack(connection: Connection) -> None:
         connection.start()

@@ -8,6 +8,7 @@ matrix has no rows for them; ``benchmarks/malformed_kills.py`` tells how soon ea
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from google.protobuf.message import DecodeError, Message
 
 from cri_conformance.api.rpcs import RPCS
 from cri_conformance.api.status import StatusError
+from cri_conformance.faults.conditions import WINDOW
 from cri_conformance.faults.fault import Call, Fault, Operator, Proceed, fault
 from cri_conformance.faults.memory import Memory
 from cri_conformance.faults.operators.core import operator
@@ -85,6 +87,8 @@ def _flood(streams: int) -> Callable[[], Any]:
             try:
                 return proceed(call.request)
             finally:
+                # As on a runtime that has work to do: those of a flood overlap.
+                time.sleep(WINDOW)
                 with self._lock:
                     self._at_once -= 1
 
