@@ -68,6 +68,9 @@ def container_config(
 ) -> types.ContainerConfig:
     """A container of ``image`` in a sandbox, idle unless ``command`` says otherwise."""
     own = {key: sandbox.labels[key] for key in (POD_NAME, POD_NAMESPACE, POD_UID)}
+    shared = sandbox.linux.security_context.namespace_options
+    # A kubelet tells both the same of user namespaces; a runtime may insist on it.
+    users = shared.userns_options if shared.HasField("userns_options") else None
     return types.ContainerConfig(
         metadata=types.ContainerMetadata(name=name, attempt=0),
         image=types.ImageSpec(image=image, user_specified_image=image),
@@ -79,8 +82,7 @@ def container_config(
         linux=types.LinuxContainerConfig(
             security_context=types.LinuxContainerSecurityContext(
                 namespace_options=types.NamespaceOption(
-                    network=sandbox.linux.security_context.namespace_options.network,
-                    pid=types.CONTAINER,
+                    network=shared.network, pid=types.CONTAINER, userns_options=users
                 )
             )
         ),
