@@ -6,13 +6,22 @@ from __future__ import annotations
 import contextlib
 import shlex
 import subprocess
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from cri_conformance.wire.client import Client
-from cri_conformance.wire.outcome import Ok, RuntimeGone, SetupFailed
+from cri_conformance.wire.outcome import Ok, Outcome, RuntimeGone, SetupFailed, Unknown
 from cri_conformance.wire.runtime import Runtime, poll
 
 #: Seconds that the command may take, and the runtime until it answers again.
 COMMAND_TAKES, ANSWERS_WITHIN = 120.0, 60.0
+#: Deadline of a call that a restart breaks off: long enough for a runtime that is just restarted.
+CALL_TAKES = 90.0
+#: Seconds until such calls must have ended, once the runtime is there again.
+BROKEN_OFF = 15.0
+#: Why nothing is known of one that has not.
+HANGS = f"no end {BROKEN_OFF:g} s after the runtime was there again"
 
 
 class StaysAway(SetupFailed):
@@ -72,7 +81,40 @@ class Restarter:
 def _answers(client: Client) -> bool:
     """Whether it answers. Asked over another connection: one that is refused is lost for good."""
     with client.another() as other:
+        return isinstance(other.glimpse("Version", deadline=other.timeout, version="v1"), Ok)
+
+
+def interrupted(
+    runtime: Runtime, restart: Restarter, calls: dict[str, Callable[[], Outcome]], seconds: float
+) -> dict[str, Outcome]:
+    """The calls, all under way when the runtime is restarted after so many seconds.
+
+    What has no end all the same is Unknown, for HANGS. Raises StaysAway, or SetupFailed.
+    """
+    start = threading.Barrier(len(calls) + 1)
+
+    def go(call: Callable[[], Outcome]) -> Outcome:
+        start.wait()
         try:
-            return isinstance(other.call("Version", version="v1"), Ok)
-        except RuntimeGone:
-            return False
+            return call()
+        except RuntimeGone as gone:
+            return Unknown(str(gone))
+
+    with ThreadPoolExecutor(len(calls), thread_name_prefix="broken-off") as pool:
+        futures: dict[str, Future[Outcome]] = {
+            rpc: pool.submit(go, call) for rpc, call in calls.items()
+        }
+        start.wait()
+        threading.Event().wait(seconds)
+        if not restart.real:
+            for future in futures.values():
+                future.exception(CALL_TAKES)
+        restart(runtime)
+        firsts = {}
+        for rpc, future in futures.items():
+            with contextlib.suppress(TimeoutError):
+                firsts[rpc] = future.result(BROKEN_OFF)
+            firsts.setdefault(rpc, Unknown(HANGS))
+        # Whoever learned of it late has taken the runtime for gone.
+        runtime.client.revived(BROKEN_OFF)
+    return firsts

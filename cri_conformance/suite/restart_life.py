@@ -49,6 +49,41 @@ SEEN_WITHIN = 10.0
 LABELS = {"example.com/restart": "Aa-1._z", "empty": ""}
 ANNOTATIONS = {"example.com/json": '{"a": ["b", "ü"]}', "lines": "1\n2\n"}
 
+#: Clause → what of a container must be as before, in whichever state it is.
+OF_CONTAINERS: dict[str, Callable[[types.ContainerStatus], Any]] = {
+    "ContainerStatus.labels.survive-restart": lambda status: dict(status.labels),
+    "ContainerStatus.annotations.survive-restart": lambda status: dict(status.annotations),
+    "ContainerStatus.metadata.survive-restart": lambda status: (
+        status.metadata.name,
+        status.metadata.attempt,
+    ),
+}
+#: The same of a sandbox.
+OF_SANDBOXES: dict[str, Callable[[types.PodSandboxStatus], Any]] = {
+    "PodSandboxStatus.metadata.survive-restart": lambda status: (
+        status.metadata.name,
+        status.metadata.uid,
+        status.metadata.namespace,
+        status.metadata.attempt,
+    ),
+    "PodSandboxStatus.created_at.survive-restart": lambda status: status.created_at,
+}
+
+
+def container_state(status: types.ContainerStatus) -> str:
+    """In the contract's word."""
+    return types.ContainerState.Name(status.state)
+
+
+def sandbox_state(status: types.PodSandboxStatus) -> str:
+    """In the contract's word."""
+    return types.PodSandboxState.Name(status.state)
+
+
+def end_of(status: types.ContainerStatus) -> tuple[int, int, int, int]:
+    """Exit code and times."""
+    return status.exit_code, status.created_at, status.started_at, status.finished_at
+
 
 @dataclass(frozen=True, slots=True)
 class Story:

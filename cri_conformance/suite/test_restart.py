@@ -12,24 +12,29 @@ from typing import Any
 
 import pytest
 
-from cri_conformance.api import types
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, clause
 from cri_conformance.suite import watching
 from cri_conformance.suite.restart import Restarter
 from cri_conformance.suite.restart_life import (
     LINES,
+    OF_CONTAINERS,
+    OF_SANDBOXES,
     RestartLife,
     Story,
+    container_state,
+    end_of,
     live,
     refused_for_good,
+    sandbox_state,
 )
 from cri_conformance.suite.scripts import PROMPT_CODE
 from cri_conformance.suite.watching import Unavailable
 from cri_conformance.wire.outcome import Ok
 from cri_conformance.wire.runtime import Runtime
 
-_CONTAINER, _SANDBOX = "ContainerStatus", "PodSandboxStatus"
+_CONTAINER = "ContainerStatus"
+_SANDBOX_STATE = "PodSandboxStatus.state.survive-restart"
 _RPC = "RuntimeService"
 
 
@@ -73,51 +78,18 @@ def test_what_is_refused_at_the_start(tried: RestartLife, judge: Judge) -> None:
 # -- objects -----------------------------------------------------------------------------------
 
 
-def _state(kind: Any) -> Callable[[Any], str]:
-    return lambda status: str(kind.Name(status.state))
-
-
-_container_state, _sandbox_state = _state(types.ContainerState), _state(types.PodSandboxState)
-
-
-def _end(status: types.ContainerStatus) -> tuple[int, int, int, int]:
-    """Exit code and times."""
-    return status.exit_code, status.created_at, status.started_at, status.finished_at
-
-
-#: Clause → what of a container must be as before.
-_OF_CONTAINERS: dict[str, Callable[[types.ContainerStatus], Any]] = {
-    f"{_CONTAINER}.labels.survive-restart": lambda status: dict(status.labels),
-    f"{_CONTAINER}.annotations.survive-restart": lambda status: dict(status.annotations),
-    f"{_CONTAINER}.metadata.survive-restart": lambda status: (
-        status.metadata.name,
-        status.metadata.attempt,
-    ),
-}
-_OF_SANDBOXES: dict[str, Callable[[types.PodSandboxStatus], Any]] = {
-    f"{_SANDBOX}.metadata.survive-restart": lambda status: (
-        status.metadata.name,
-        status.metadata.uid,
-        status.metadata.namespace,
-        status.metadata.attempt,
-    ),
-    f"{_SANDBOX}.state.survive-restart": _sandbox_state,
-    f"{_SANDBOX}.created_at.survive-restart": lambda status: status.created_at,
-}
-
-
 def _bound(clauses: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("name", [pytest.param(c, marks=clause(c)) for c in clauses])
 
 
-@_bound(_OF_CONTAINERS)
+@_bound(OF_CONTAINERS)
 def test_containers_say_what_they_said(life: RestartLife, judge: Judge, name: str) -> None:
-    _judge_same(judge, name, life.containers, _OF_CONTAINERS[name])
+    _judge_same(judge, name, life.containers, OF_CONTAINERS[name])
 
 
-@_bound(_OF_SANDBOXES)
+@_bound([*OF_SANDBOXES, _SANDBOX_STATE])
 def test_sandboxes_say_what_they_said(life: RestartLife, judge: Judge, name: str) -> None:
-    _judge_same(judge, name, life.sandboxes, _OF_SANDBOXES[name])
+    _judge_same(judge, name, life.sandboxes, OF_SANDBOXES.get(name, sandbox_state))
 
 
 def _judge_same(judge: Judge, name: str, stories: list[Story], value: Callable[[Any], Any]) -> None:
@@ -252,16 +224,16 @@ def test_events_go_on(life: RestartLife, judge: Judge) -> None:
     f"{_CONTAINER}.exit_code.ended-meanwhile",
 )
 def test_state_and_end(life: RestartLife, judge: Judge) -> None:
-    _judge_same(judge, f"{_CONTAINER}.state.survives-restart", life.containers, _container_state)
+    _judge_same(judge, f"{_CONTAINER}.state.survives-restart", life.containers, container_state)
     for container, code, status in life.ended:
         judge.equal(
             f"{_CONTAINER}.state.survives-restart",
-            _container_state(status),
+            container_state(status),
             "CONTAINER_EXITED",
             f"state of a container that was to end meanwhile with {code}:",
             about=[container],
         )
-    _judge_same(judge, f"{_CONTAINER}.exit_code.survives-restart", life.containers, _end)
+    _judge_same(judge, f"{_CONTAINER}.exit_code.survives-restart", life.containers, end_of)
     for container, code, status in life.ended:
         # The code of one that ended while it was killed may be lost with the runtime.
         judge.that(
@@ -288,7 +260,7 @@ def test_what_ran_can_be_stopped(life: RestartLife, judge: Judge) -> None:
     judge.ok(name, life.stop, about=[life.steady])
     judge.equal(
         name,
-        (_container_state(life.stopped), life.stopped.exit_code),
+        (container_state(life.stopped), life.stopped.exit_code),
         ("CONTAINER_EXITED", PROMPT_CODE),
         "state and code after the stop",
         about=[life.steady],

@@ -12,9 +12,7 @@ how long a call takes is the runtime's affair.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -32,17 +30,13 @@ from cri_conformance.suite.repeating import (
     repeated,
     succeeded,
 )
-from cri_conformance.suite.restart import Restarter
+from cri_conformance.suite.restart import CALL_TAKES, HANGS, Restarter, interrupted
 from cri_conformance.suite.scripts import PROMPT, listening
-from cri_conformance.wire.outcome import Ok, Outcome, RuntimeGone, SetupFailed, Unknown
+from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed, Unknown
 from cri_conformance.wire.runtime import Runtime, Sandbox
 
 #: Seconds from the calls to the restart: at the gate, and at night.
 MOMENTS = {False: (0.0, 0.03), True: (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3)}
-#: Seconds until the calls must have ended, once the runtime is there again.
-BROKEN_OFF = 15.0
-#: Deadline of the calls: long enough for a runtime that is just restarted.
-_DEADLINE = 90.0
 #: Seconds until a status must show what a call has done.
 _SLACK = 5.0
 
@@ -73,7 +67,7 @@ def _run(runtime: Runtime, shared: Sandbox, within: float) -> Any:
     def after(first: Outcome) -> Broken:
         return Broken(first, [repeated(pod_attempt(runtime, config), succeeded, within)])
 
-    return partial(runtime.call, "RunPodSandbox", request, deadline=_DEADLINE), after
+    return partial(runtime.call, "RunPodSandbox", request, deadline=CALL_TAKES), after
 
 
 def _create(runtime: Runtime, shared: Sandbox, within: float) -> Any:
@@ -92,7 +86,7 @@ def _create(runtime: Runtime, shared: Sandbox, within: float) -> Any:
         there = succeeded(last) or container_listed(runtime, shared, name)
         return Broken(first, [Ok(None) if there else last], about=shared.id)
 
-    return partial(runtime.call, "CreateContainer", request, deadline=_DEADLINE), after
+    return partial(runtime.call, "CreateContainer", request, deadline=CALL_TAKES), after
 
 
 def _start(runtime: Runtime, shared: Sandbox, within: float) -> Any:
@@ -101,7 +95,7 @@ def _start(runtime: Runtime, shared: Sandbox, within: float) -> Any:
     def after(first: Outcome) -> Broken:
         return Broken(first, next_attempt(runtime, container, within), about=container.id)
 
-    call = partial(runtime.call, "StartContainer", container_id=container.id, deadline=_DEADLINE)
+    call = partial(runtime.call, "StartContainer", container_id=container.id, deadline=CALL_TAKES)
     return call, after
 
 
@@ -125,7 +119,7 @@ def _repeatable(
                 broken.shown = types.ContainerState.Name(runtime.container_status(about).state)
             return broken
 
-        return partial(runtime.call, rpc, **names, deadline=_DEADLINE), after
+        return partial(runtime.call, rpc, **names, deadline=CALL_TAKES), after
 
     return plan
 
@@ -170,48 +164,12 @@ def broken(
         # Of a round of its own: what can't be removed goes with it.
         sandbox = shared_runtime.sandbox()
         plans = {rpc: plan(shared_runtime, sandbox, within) for rpc, plan in _PLANS.items()}
-        firsts = _interrupted(
+        firsts = interrupted(
             shared_runtime, restart, {rpc: call for rpc, (call, _) in plans.items()}, seconds
         )
         for rpc, (_, after) in plans.items():
             found[rpc].append(after(firsts[rpc]))
     return found
-
-
-def _interrupted(
-    runtime: Runtime, restart: Restarter, calls: dict[str, Callable[[], Outcome]], seconds: float
-) -> dict[str, Outcome]:
-    """The calls, all under way when the runtime is restarted after so many seconds."""
-    start = threading.Barrier(len(calls) + 1)
-
-    def go(call: Callable[[], Outcome]) -> Outcome:
-        start.wait()
-        try:
-            return call()
-        except RuntimeGone as gone:
-            return Unknown(str(gone))
-
-    with ThreadPoolExecutor(len(calls), thread_name_prefix="broken-off") as pool:
-        futures: dict[str, Future[Outcome]] = {
-            rpc: pool.submit(go, call) for rpc, call in calls.items()
-        }
-        start.wait()
-        threading.Event().wait(seconds)
-        if not restart.real:
-            for future in futures.values():
-                future.exception(_DEADLINE)
-        restart(runtime)
-        firsts = {}
-        for rpc, future in futures.items():
-            with contextlib.suppress(TimeoutError):
-                firsts[rpc] = future.result(BROKEN_OFF)
-            firsts.setdefault(rpc, Unknown(_HANGS))
-        # Whoever learned of it late has taken the runtime for gone.
-        runtime.client.revived(BROKEN_OFF)
-    return firsts
-
-
-_HANGS = f"no end {BROKEN_OFF:g} s after the runtime was there again"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +187,7 @@ def test_repeated_until_it_succeeds(
         about = [one.about] if one.about else []
         judge.that(
             clause_id,
-            not (isinstance(one.first, Unknown) and one.first.why == _HANGS),
+            not (isinstance(one.first, Unknown) and one.first.why == HANGS),
             permitted="the call that was under way is answered or broken off",
             actual=one.first,
             about=about,
