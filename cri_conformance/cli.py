@@ -170,6 +170,7 @@ def _parser() -> _Parser:
         "--cri-runtime-handler",
         "--cri-test-image",
         "--cri-image-loader",
+        "--cri-restart-command",
     ):
         replay.add_argument(option, metavar="X", default="", help=f"as in pytest {option}")
 
@@ -413,6 +414,7 @@ def _replay(arguments: argparse.Namespace) -> int:
             handler=arguments.cri_runtime_handler,
             test_image=arguments.cri_test_image,
             image_loader=arguments.cri_image_loader,
+            restart_command=arguments.cri_restart_command,
         )
         return replay.run(arguments.file, settings)
     except (endpoint.EndpointError, replay.ReplayError, RuntimeGone) as error:

@@ -28,6 +28,7 @@ from cri_conformance.fuzz.story import Story, smaller
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.malformed.oracle import Misbehaviour
 from cri_conformance.settings import Budget, Settings
+from cri_conformance.suite.repeating import MINUTE
 from cri_conformance.suite.restart import Restarter
 from cri_conformance.target import Facts, Target
 from cri_conformance.wire.client import ALIVE_WITHIN
@@ -39,6 +40,8 @@ from cri_conformance.wire.runtime import Runtime
 TRIES, ENOUGH = 5, 3
 #: Seconds that trying again and shrinking may take for one finding.
 SHRINK_SECONDS = 45.0
+#: Seconds for which a call that never succeeds is repeated meanwhile: a minute long it was already.
+TRIED_FOR = 3.0
 #: Seconds that a runtime is given to come back after it crashed.
 BACK_WITHIN = 30.0
 #: Ids of objects that are looked for in the end at most.
@@ -66,6 +69,8 @@ class Bench:
     tools: Tools
     #: What the story sent below the types of a client, as in ``Finding.sent``.
     sent: list[dict[str, str]] = field(default_factory=list)
+    #: Seconds within which what is repeated must come to its aim.
+    patience: float = MINUTE
 
 
 class Player(Protocol):
@@ -130,6 +135,8 @@ class Campaign:
         self.runtime = Runtime(target.client, target.workshop)
         #: Whether a finding is just being tried again: its steps are not the campaign's.
         self.trying = False
+        #: Seconds within which what is repeated must come to its aim.
+        self.patience = MINUTE
         #: What modes share: images, folders.
         self.tools = Tools(target)
         self._shared = set(target.workshop.ids)
@@ -344,7 +351,8 @@ class Campaign:
         """A bench to play a story on; what it makes is removed afterwards."""
         with self.target.scope() as runtime:
             judge = CampaignJudge(self.rules, self.target.client.history.mark)
-            yield Bench(runtime, judge, self.target, self.tools)
+            patience = min(self.patience, TRIED_FOR)
+            yield Bench(runtime, judge, self.target, self.tools, patience=patience)
 
     def _came_back(self) -> bool:
         return came_back(self.target)

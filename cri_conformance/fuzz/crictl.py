@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from cri_conformance.wire.history import Call
-from cri_conformance.wire.outcome import Ok
+from cri_conformance.wire.outcome import Ok, Unknown
 
 _HEAD = """#!/bin/sh
 # {title}
@@ -24,11 +24,13 @@ set -x
 
 
 def script(title: str, calls: Iterable[Call]) -> str:
-    """A script that makes the same calls; "" if one of them can't be said in crictl."""
-    made = _Script()
-    for call in calls:
-        if not made.add(call):
+    """A script that makes the same calls; "" if one of them can't be said in crictl: others, calls
+    at the same time, calls that were given up."""
+    made, ended, open_end = _Script(), 0.0, False
+    for call in sorted(calls, key=lambda call: call.at):
+        if call.at < ended or open_end or not made.add(call):
             return ""
+        ended, open_end = call.at + call.seconds, isinstance(call.outcome, Unknown)
     return _HEAD.format(title=title, image=made.image) + "\n".join(made.lines) + "\n"
 
 

@@ -43,6 +43,9 @@ _ORDER = ("CONTAINER_CREATED", "CONTAINER_RUNNING", "CONTAINER_EXITED")
 class Looker(Stepper):
     """A stepper that also holds the equalities after each look."""
 
+    #: Names for which a call was given up that makes something. What has one of them and was
+    #: never answered may come and go at any moment: nothing is said of it.
+    given_up: set[str] = field(default_factory=set)
     _items: dict[str, Any] = field(default_factory=dict)
     _statuses: dict[str, Any] = field(default_factory=dict)
     _created: dict[str, int] = field(default_factory=dict)
@@ -126,11 +129,12 @@ class Looker(Stepper):
             item.id
             for item in before
             if item.labels.get(STEPPER_LABEL) == self.label
+            and not self._open(item)
             and container_id in ("", item.id)
             and sandbox_id in ("", item.pod_sandbox_id)
             and state in (-1, item.state)
         }
-        found = {item.id for item in outcome.response.containers}
+        found = {item.id for item in outcome.response.containers if not self._open(item)}
         self._that(
             "ContainerFilter.fields-anded",
             wanted - changing == found - changing,
@@ -147,11 +151,16 @@ class Looker(Stepper):
         own = {
             item.id: item
             for item in (answer.items if sandboxes else answer.containers)
-            if item.id in self.world.things or item.labels.get(STEPPER_LABEL) == self.label
+            if item.id in self.world.things
+            or (item.labels.get(STEPPER_LABEL) == self.label and not self._open(item))
         }
         self._items.update(own)
         kind = types.PodSandboxState if sandboxes else types.ContainerState
         return {name: state_name(kind, item.state) for name, item in own.items()}
+
+    def _open(self, item: Any) -> bool:
+        """Whether it may be what came of a call that was given up."""
+        return item.metadata.name in self.given_up and item.id not in self.world.things
 
     def _sandbox_status(self, sandbox_id: str) -> str:
         outcome = self.runtime.call("PodSandboxStatus", pod_sandbox_id=sandbox_id)

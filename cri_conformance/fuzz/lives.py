@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mode ``lives``: sequences over sandboxes and containers, with the model as oracle.
 
-The machine is the suite's own (``suite/test_stateful.py``), with more steps: ``EXTENSIONS`` are
-classes of rules that are mixed into it, ``LivesSteps`` is what their steps are made by. Every
-method of it that is named in ``TOLD`` is part of a story, so that it can be played again.
+The machine is the suite's own (``suite/test_stateful.py``) with more steps: those here, calls that
+are given up (``retrying.py``) and restarts of the runtime (``restarting.py``). Every method of
+LivesSteps that is named in ``TOLD`` is part of a story, so that it can be played again.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from cri_conformance.build.constraints import CONSTRAINTS
 from cri_conformance.build.fields import Ours
 from cri_conformance.build.generate import spoil, spoiling
 from cri_conformance.expect.judge import Judge
+from cri_conformance.fuzz import restarting, retrying
 from cri_conformance.fuzz.campaign import Bench, Campaign
-from cri_conformance.fuzz.equalities import Looker, names_of
+from cri_conformance.fuzz.equalities import names_of
 from cri_conformance.fuzz.machine import turn
 from cri_conformance.fuzz.patches import clause_of, laid_over, patches
+from cri_conformance.fuzz.restarting import RestartRules, Restarts, RestartSteps
+from cri_conformance.fuzz.retrying import RetryRules
 from cri_conformance.fuzz.story import Recorder, Story, play
 from cri_conformance.fuzz.tools import Tools
-from cri_conformance.model.states import SandboxState
-from cri_conformance.suite.test_stateful import Lifecycle, Steps
+from cri_conformance.model.states import ContainerState, SandboxState
+from cri_conformance.suite.test_stateful import Lifecycle
 from cri_conformance.wire.outcome import Ok
 from cri_conformance.wire.runtime import Runtime
 
@@ -49,17 +52,20 @@ TOLD = [
     "run_spoiled",
     "open_call",
     "filtered",
+    *retrying.TOLD,
+    *restarting.TOLD,
 ]
 #: Calls that change no state of an object, and what they are given.
 _OPEN_CALLS = ("UpdateContainerResources", "ReopenContainerLog", "ContainerStats")
 
 
-class LivesSteps(Steps):
+class LivesSteps(RestartSteps):
     """The steps of a life, each followed by a look at everything, and the cheap equalities."""
 
-    def __init__(self, runtime: Runtime, judge: Judge, tools: Tools) -> None:
+    def __init__(self, runtime: Runtime, judge: Judge, tools: Tools, patience: float) -> None:
         super().__init__(runtime, judge)
-        self.stepper: Looker = Looker(runtime, judge)
+        self.stepper = Restarts(runtime, judge, tools.restarter)
+        self.stepper.patience = patience
         self.tools = tools
 
     def state_of(self, object_id: str) -> str:
@@ -148,7 +154,7 @@ _CREATE_ROWS = sorted(
 _RUN_ROWS = sorted(row.id for row in spoiling(types.RunPodSandboxRequest.DESCRIPTOR))
 
 
-class Lives(Lifecycle):
+class Lives(RetryRules):
     """Any of the steps, in any order."""
 
     gives_up = True
@@ -159,7 +165,7 @@ class Lives(Lifecycle):
     def __init__(self) -> None:
         super().__init__()
         campaign = self.campaign
-        steps = LivesSteps(campaign.runtime, campaign.judge, campaign.tools)
+        steps = LivesSteps(campaign.runtime, campaign.judge, campaign.tools, campaign.patience)
         self.recorder = Recorder(steps, TOLD, after=self._after)
         self.steps = self.recorder
 
@@ -209,6 +215,8 @@ class Lives(Lifecycle):
         else:
             self.steps.open_call(call, container)
 
+    # Else it would be the step that is always possible, and every third.
+    @precondition(lambda self: self.steps.alive(ContainerState))
     @rule(
         container=st.one_of(st.just(""), Lifecycle.containers),
         sandbox=st.one_of(st.just(""), Lifecycle.sandboxes),
@@ -218,8 +226,8 @@ class Lives(Lifecycle):
         self.steps.filtered(container, sandbox, state)
 
 
-#: Classes of rules that are mixed into the machine, by the mode that brings them.
-EXTENSIONS: dict[str, type] = {}
+class LivesAndRestarts(RestartRules, Lives):
+    """With restarts of the runtime among the steps."""
 
 
 class LivesPlayer:
@@ -227,9 +235,9 @@ class LivesPlayer:
 
     def __init__(self, campaign: Campaign) -> None:
         self._campaign = campaign
-        chosen = campaign.settings.fuzz_modes
-        mixed = [kind for name, kind in EXTENSIONS.items() if not chosen or name in chosen]
-        self._machine = type("Lives", (*mixed, Lives), {})
+        # With several processes one would restart the runtime under the others.
+        restarts = campaign.settings.restart_command and not campaign.worker
+        self._machine = LivesAndRestarts if restarts else Lives
 
     def turn(self, seed: int, number: int) -> None:
         campaign = self._campaign
@@ -263,4 +271,4 @@ class LivesMode:
         return LivesPlayer(campaign)
 
     def play(self, bench: Bench, story: Story) -> None:
-        play(LivesSteps(bench.runtime, bench.judge, bench.tools), story)
+        play(LivesSteps(bench.runtime, bench.judge, bench.tools, bench.patience), story)

@@ -9,15 +9,13 @@ from cri_conformance.fuzz.broken import BrokenMode
 from cri_conformance.fuzz.campaign import Mode
 from cri_conformance.fuzz.histories import HistoriesMode
 from cri_conformance.fuzz.image_lives import ImagesMode
-from cri_conformance.fuzz.lives import EXTENSIONS, LivesMode
+from cri_conformance.fuzz.lives import LivesMode
 from cri_conformance.fuzz.requests import RequestsMode
 
 MODES: dict[str, Mode] = {
     mode.name: mode
     for mode in (LivesMode(), RequestsMode(), ImagesMode(), HistoriesMode(), BrokenMode())
 }
-#: Beside modes of their own, the names of what can be mixed into the mode ``lives``.
-NAMES = (*MODES, *EXTENSIONS)
 
 
 class UnknownMode(ValueError):
@@ -28,10 +26,6 @@ def chosen(names: Iterable[str]) -> list[Mode]:
     """The modes of these names, all for none. Raises UnknownMode."""
     wanted = list(names)
     for name in wanted:
-        if name not in NAMES:
-            raise UnknownMode(f"there is no mode {name!r}, but {', '.join(NAMES)}")
-    return [
-        mode
-        for name, mode in MODES.items()
-        if not wanted or name in wanted or (name == "lives" and set(wanted) & set(EXTENSIONS))
-    ]
+        if name not in MODES:
+            raise UnknownMode(f"there is no mode {name!r}, but {', '.join(MODES)}")
+    return [mode for name, mode in MODES.items() if not wanted or name in wanted]

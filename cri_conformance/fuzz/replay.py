@@ -13,11 +13,14 @@ from typing import Any
 
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
+from cri_conformance.contract.verdict import Reason
+from cri_conformance.expect import NotExercised
 from cri_conformance.expect.judge import Rules
 from cri_conformance.fuzz.campaign import Bench, shows
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.judging import CampaignJudge
 from cri_conformance.fuzz.modes import MODES
+from cri_conformance.fuzz.restarting import restarts
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.fuzz.write import FORMAT
 from cri_conformance.settings import Settings
@@ -81,7 +84,9 @@ def happens(target: Target, document: dict[str, Any]) -> bool:
 
 
 def check(target: Target, document: dict[str, Any]) -> None:
-    """For a test. Raises AssertionError if it still happens."""
+    """For a test. Raises AssertionError if it still happens, NotExercised if it can't be tried."""
+    if restarts(document["steps"]) and not target.settings.restart_command:
+        raise NotExercised(Reason.SWITCHED_OFF, "give --cri-restart-command")
     told = f"permitted {document['permitted']}; got {document['actual']}"
     assert not happens(target, document), f"{document['clause'] or document['kind']}: {told}"
 
@@ -89,6 +94,8 @@ def check(target: Target, document: dict[str, Any]) -> None:
 def run(path: Path, settings: Settings) -> int:
     """Play a file against a runtime and say what came; the exit status."""
     document = load(path)
+    if restarts(document["steps"]) and not settings.restart_command:
+        raise ReplayError(f"{path} restarts the runtime: give --cri-restart-command")
     try:
         with Preparation(settings) as preparation:
             target = connect(settings, preparation.facts)

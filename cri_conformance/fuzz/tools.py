@@ -15,6 +15,7 @@ from cri_conformance.expect import NotExercised
 from cri_conformance.registry import oci
 from cri_conformance.registry.server import Registry
 from cri_conformance.suite.pulls import Pulls
+from cri_conformance.suite.restart import Restarter
 from cri_conformance.target import Target
 from cri_conformance.wire.outcome import Ok
 from cri_conformance.wire.runtime import Runtime
@@ -61,6 +62,11 @@ class Tools:
         here.mkdir(parents=True, exist_ok=True)
         (here / "file").write_text("ours\n", encoding="utf-8")
         return there
+
+    @property
+    def restarter(self) -> Restarter:
+        """Restarts the runtime; nothing where no command is given."""
+        return Restarter(self._target.settings.restart_command)
 
     def close(self) -> None:
         """Take away what was made."""

@@ -21,6 +21,7 @@ from google.protobuf import json_format
 
 from cri_conformance.fuzz import crictl
 from cri_conformance.fuzz.finding import Finding
+from cri_conformance.fuzz.restarting import restarts
 from cri_conformance.report.files import write_text
 from cri_conformance.settings import Settings
 from cri_conformance.target import Facts
@@ -45,6 +46,8 @@ def finding(folder: Path, found: Finding, facts: Facts, settings: Settings) -> N
     write_text(folder / "transcript.txt", _transcript(found, facts, settings))
     if found.steps:
         write_text(folder / "test_finding.py", _test(found, whole))
+    if restarts(found.story.get("steps", [])):
+        return
     if script := crictl.script(found.line(), _telling(found.raw)):
         write_text(folder / "crictl.sh", script)
 

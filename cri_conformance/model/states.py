@@ -164,6 +164,19 @@ STANDING: dict[State, tuple[Promise, ...]] = {
 }
 
 
+#: What is promised of an object by its kind when the runtime is restarted, whatever its state.
+AFTER_RESTART: dict[type[State], tuple[Promise, ...]] = {
+    SandboxState: (
+        Promise("PodSandboxStatus.state.survive-restart", Where.STATUS),
+        Promise("RuntimeService.ListPodSandbox.survive-restart", Where.LIST),
+    ),
+    ContainerState: (
+        Promise("ContainerStatus.state.survives-restart", Where.STATUS),
+        Promise("RuntimeService.ListContainers.survive-restart", Where.LIST),
+    ),
+}
+
+
 def shown_of(states: Iterable[State]) -> frozenset[str]:
     """What may be shown of an object that is in one of these states."""
     return frozenset().union(*(SHOWN[state] for state in states))

@@ -14,6 +14,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.protobuf.message import Message
+
 from cri_conformance.api import types
 from cri_conformance.expect import Judge
 from cri_conformance.model.states import ABSENT, ContainerState, SandboxState, State, Where
@@ -21,6 +23,7 @@ from cri_conformance.model.table import LISTS, TABLE, Answer, Rule
 from cri_conformance.model.world import Came, World
 from cri_conformance.suite.repeating import MINUTE, repeated, succeeded
 from cri_conformance.suite.shown import in_a_word, state_name, status_shown, whole
+from cri_conformance.wire.client import request_of
 from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed, Unknown
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 
@@ -54,6 +57,8 @@ class Stepper:
     label: str = field(default_factory=lambda: secrets.token_hex(4))
     #: What the last call answered, in a word.
     answered: str = ""
+    #: Seconds within which a call that was given up must come to its aim when it is repeated.
+    patience: float = MINUTE
     _stray: str = ""
 
     # -- objects ---------------------------------------------------------------------
@@ -248,15 +253,19 @@ class Stepper:
     def give_up(self, call: str, object_id: str, way: str, seconds: float, **fields: Any) -> None:
         """A stop or a removal of which the client gives up the answer, and the identical call,
         repeated until it succeeds, as the kubelet does. ``way`` is a name in GIVEN_UP."""
-        names = {_id_field(call): object_id, **fields}
+        names = {id_field(call): object_id, **fields}
         clause = f"RuntimeService.{call}.retry-after-{way}"
-        first = self.runtime.call(call, **names, **{GIVEN_UP[way]: seconds})
+        first = self._first(call, request_of(call, **names), way, seconds)
         # Whatever came of it: a refusal may be the runtime's word for the same.
         self.world = self.world.time_passes()
         if not isinstance(first, Ok):
             self.world = self.world.apply(call, object_id, Came.UNKNOWN)
-        outcome = repeated(lambda: self.runtime.call(call, **names), succeeded, MINUTE)
+        outcome = repeated(lambda: self.runtime.call(call, **names), succeeded, self.patience)
         self._judged(call, object_id, outcome, (Rule(Answer.OK, clause),))
+
+    def _first(self, call: str, request: Message, way: str, seconds: float) -> Outcome:
+        """What came of a call that is given up in this way, if it was not answered by then."""
+        return self.runtime.call(call, request, **{GIVEN_UP[way]: seconds})
 
     def await_exit(self, container_id: str, seconds: float = 10.0) -> None:
         """See a container whose process ends by itself become EXITED."""
@@ -433,7 +442,8 @@ _ADOPTED: dict[str, State] = {
 }
 
 
-def _id_field(call: str) -> str:
+def id_field(call: str) -> str:
+    """Of a stop or a removal, or whatever is about one object: the field that names it."""
     return "pod_sandbox_id" if call.endswith("PodSandbox") else "container_id"
 
 

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lives with calls that are given up, and with restarts, on the reference runtime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cri_conformance import cli
+from cri_conformance.contract.clause import Minor
+from cri_conformance.contract.register import register
+from cri_conformance.expect import NotExercised
+from cri_conformance.expect.judge import Rules
+from cri_conformance.expect.violation import Violation
+from cri_conformance.faults.cutting import cutting
+from cri_conformance.faults.layer import METADATA_KEY
+from cri_conformance.fuzz.campaign import Bench, Campaign, CampaignFailed
+from cri_conformance.fuzz.lives import LivesMode
+from cri_conformance.fuzz.machine import Halt
+from cri_conformance.fuzz.replay import check, happens
+from cri_conformance.fuzz.story import Story
+from cri_conformance.settings import Budget, Settings
+from cri_conformance.target import Preparation, Target, connect
+
+
+@pytest.fixture(scope="module")
+def preparation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preparation]:
+    folder = tmp_path_factory.mktemp("lives")
+    settings = Settings("reference", fuzz=Budget(steps=1), fuzz_dir=folder, report=folder)
+    with Preparation(settings, faults=True) as made:
+        yield made
+
+
+def step(do: str, gives: str = "", **given: Any) -> dict[str, Any]:
+    return {"do": do, "with": given, **({"gives": gives} if gives else {})}
+
+
+FIRST, OTHER = {"ref": "first"}, {"ref": "other"}
+POD = [step("run", "first")]
+RUNNING = [
+    *POD,
+    step("create", "other", sandbox=FIRST, mortal=False, doomed=False),
+    step("on_container", call="StartContainer", container=OTHER),
+]
+AMID: dict[str, Any] = {"way": "restart", "seconds": 0.002}
+
+
+class Told(LivesMode):
+    """The mode with one sequence, that is told."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+
+    def open(self, campaign: Campaign) -> Any:
+        self._campaign = campaign
+        return self
+
+    def turn(self, seed: int, number: int) -> None:
+        try:
+            with self._campaign.scope() as bench:
+                self.play(bench, self._story)
+        except Violation as error:
+            self._campaign.found(error, self._story)
+        raise Halt
+
+    def close(self) -> None:
+        pass
+
+
+class Afresh(Campaign):
+    """Each time that it plays a sequence the fault remembers nothing of those before."""
+
+    fault = ""
+    session = 0
+
+    @contextmanager
+    def scope(self) -> Iterator[Bench]:
+        self.session += 1
+        if self.fault:
+            self.target.client.metadata = ((METADATA_KEY, f"{self.fault}@{self.session}-lives"),)
+        with super().scope() as bench:
+            yield bench
+
+
+def _campaign(target: Target, story: Story, fault: str = "") -> Afresh:
+    made = Afresh(target, Rules(register(), Minor.parse(target.facts.minor)), [Told(story)])
+    made.fault = fault
+    return made
+
+
+@contextmanager
+def _restartable(preparation: Preparation) -> Iterator[Target]:
+    """A connection by which the runtime can be "restarted"."""
+    with cutting(preparation.facts.endpoint) as (front, command):
+        settings = replace(preparation.settings, restart_command=command)
+        # Not closed at once: grpcio may still be looking whether it is there again.
+        yield connect(settings, replace(preparation.facts, endpoint=front))
+
+
+def _found(campaign: Campaign, clause: str) -> tuple[Path, dict[str, Any]]:
+    """The folder and the replay file of the only finding."""
+    with pytest.raises(CampaignFailed):
+        campaign.run()
+    [found] = campaign.findings.values()
+    assert (found.clause, found.again) == (clause, 3)
+    return Path(found.folder), json.loads(Path(found.folder, "replay.json").read_text())
+
+
+def test_what_is_stuck_since_it_was_given_up_is_found_and_played_again(preparation: Preparation):
+    given_up = step("create_given_up", sandbox=FIRST, way="cancel", seconds=0.02)
+    story = [*POD, step("run", "last"), given_up, step("restart")]
+    target = connect(preparation.settings, preparation.facts)
+    campaign = _campaign(target, story, "stuck-when-abandoned-CreateContainer")
+    campaign.patience = 0.3  # it is stuck for ever
+    folder, document = _found(campaign, "RuntimeService.CreateContainer.retry-after-cancel")
+    assert document["steps"] == [*POD, given_up]
+    assert not (folder / "crictl.sh").exists()
+    # The runtime beside has no such fault.
+    assert cli.main(["replay", str(folder), "--cri-endpoint", "reference"]) == 0
+
+
+def test_a_sound_runtime_is_left_in_peace_when_it_is_restarted(preparation: Preparation):
+    story = [
+        *RUNNING,
+        step("restart"),
+        step("on_container", call="ExecSync", container=OTHER),
+        step("create_again", container=OTHER),
+        step("run_given_up", **AMID),
+        step("create_given_up", sandbox=FIRST, **AMID),
+        step("create", "third", sandbox=FIRST, mortal=False, doomed=False),
+        step("start_given_up", container={"ref": "third"}, **AMID),
+        step("give_up", call="StopContainer", subject=OTHER, **AMID),
+        step("give_up", call="RemovePodSandbox", subject=FIRST, **AMID),
+    ]
+    with _restartable(preparation) as target:
+        campaign = _campaign(target, story)
+        history = target.client.history
+        mark = history.mark()
+        campaign.run()
+        # Each time over a connection of its own, and then over ours.
+        asked = [call for call in history.since(mark) if call.rpc == "Version"]
+        assert len(asked) >= 2 * sum("restart" in str(one) for one in story) == 12
+
+
+def test_what_a_restart_breaks_is_played_again_only_with_one(
+    preparation: Preparation, capsys: pytest.CaptureFixture[str]
+):
+    fault = "other-pod-state-after-restart"
+    with _restartable(preparation) as target:
+        campaign = _campaign(target, [*RUNNING, step("restart")], fault)
+        folder, document = _found(campaign, "PodSandboxStatus.state.survive-restart")
+        assert document["steps"] == [*POD, step("restart")]
+        assert not (folder / "crictl.sh").exists()
+        target.client.metadata = ((METADATA_KEY, f"{fault}@again-lives"),)
+        assert happens(target, document)
+    capsys.readouterr()
+    assert cli.main(["replay", str(folder), "--cri-endpoint", "reference"]) == 2
+    said = capsys.readouterr().err
+    assert "restarts the runtime: give --cri-restart-command" in said
+    assert said.count("\n") == 1
+    target = connect(preparation.settings, preparation.facts)
+    with pytest.raises(NotExercised, match="--cri-restart-command"):
+        check(target, document)
