@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """How soon a campaign finds seeded faults: sequences and steps until killed, over three seeds.
 
-    python -m benchmarks.kills [--modes lives] [--seconds 60] [--seeds 0,1,2] FAULT…
+    python -m benchmarks.kills [--modes lives] [--restarts] [--seconds 60] [--seeds 0,1,2] FAULT…
 
 FAULT is an id of ``cri-conformance faults --list``. A fault counts as killed when a finding names
 the clause that it is seeded for, or what it does where that is no matter of clauses (a crash, a
 leak). Runs on the reference runtime. Prints one line for each fault.
+
+``--restarts``: as with a restart command, which here cuts all connections. Each sequence meets a
+fault that remembers nothing of the ones before, as faults of restarts strike once.
 """
 
 from __future__ import annotations
@@ -13,13 +16,17 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.expect.judge import Rules
 from cri_conformance.faults.catalogue import faults
+from cri_conformance.faults.cutting import cutting
 from cri_conformance.faults.fault import Fault
+from cri_conformance.faults.layer import METADATA_KEY
 from cri_conformance.fuzz import campaign as campaigns
 from cri_conformance.fuzz.finding import Finding
 from cri_conformance.fuzz.judging import Key
@@ -35,6 +42,17 @@ class _Until(campaigns.Campaign):
     #: What it does where no clause is named: a kind of finding.
     misbehaves = ""
     killed = ""
+    #: Metadata that chooses the fault, but for the number of the session.
+    fault = ""
+    sessions = False
+
+    def begin(self) -> None:
+        if self.sessions:
+            # What it has made stuck is removed past the fault.
+            self.target.client.metadata = ()
+        super().begin()
+        session = self.meter.examples if self.sessions else 0
+        self.target.client.metadata = ((METADATA_KEY, f"{self.fault}{session}"),)
 
     def add(self, key: Key, finding: Finding, *, again: bool = True) -> None:
         self.judge.mute(key)
@@ -47,6 +65,7 @@ class _Until(campaigns.Campaign):
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--modes", default="")
+    parser.add_argument("--restarts", action="store_true")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("faults", nargs="+")
@@ -68,21 +87,29 @@ def main() -> int:
                     fuzz_dir=Path(folder),
                     report=Path(folder),
                 )
-                told.append(_one(settings, name, fault))
+                told.append(_one(settings, name, fault, restarts=options.restarts))
             survived += told.count("")
             print(f"{name}  {'  '.join(one or 'survived' for one in told)}", flush=True)
     return 1 if survived else 0
 
 
-def _one(settings: Settings, name: str, fault: Fault) -> str:
-    with Preparation(settings, faults=True) as preparation:
+def _one(settings: Settings, name: str, fault: Fault, *, restarts: bool) -> str:
+    with ExitStack() as stack:
+        preparation = stack.enter_context(Preparation(settings, faults=True))
         facts = preparation.facts
-        target = connect(settings, facts, (("cri-fault", f"{name}@{facts.run_nonce}-"),))
+        if restarts:
+            front, command = stack.enter_context(cutting(facts.endpoint))
+            settings = replace(settings, restart_command=command)
+            facts = replace(facts, endpoint=front)
+        target = connect(settings, facts)
         # A fault for a SHOULD counts as killed when it warns.
         rules = Rules(register(), Minor.parse(facts.minor), strict=True)
         made = _Until(target, rules, chosen(settings.fuzz_modes))
         made.clauses = frozenset(fault.clauses)
         made.misbehaves = fault.misbehaves
+        # What is stuck here is so for ever.
+        made.patience = 3.0
+        made.fault, made.sessions = f"{name}@{facts.run_nonce}-", restarts
         try:
             made.run()
         except campaigns.CampaignFailed:

@@ -26,6 +26,8 @@ _restarted = When("restarted", lambda call, memory: memory.times("Version") > 0)
 _starting = When(
     "starting", lambda call, memory: not _restarted(call, memory) and memory.count("early") < 2
 )
+#: Seconds that a call is held, so that a restart may break it off.
+_HELD = 0.1
 #: With this code one ended before.
 _CODE = 5
 #: With such codes end the containers that are meant to while the runtime is down.
@@ -90,6 +92,8 @@ def _stuck(rpc: str) -> Operator:
                 raise StatusError("UNKNOWN", "another call for this is at work already")
         else:
             memory.keep(key_of(call), True)
+            if call.ended.wait(_HELD):
+                raise StatusError("CANCELLED", "the client went away")
         return proceed(call.request)
 
     says = f"{rpc} that a restart broke off is stuck for ever"
