@@ -8,7 +8,7 @@ LivesSteps that is named in ``TOLD`` is part of a story, so that it can be playe
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import multiple, precondition, rule
@@ -31,6 +31,8 @@ from cri_conformance.model.states import ContainerState, SandboxState
 from cri_conformance.suite.test_stateful import Lifecycle
 from cri_conformance.wire.outcome import Ok
 from cri_conformance.wire.runtime import Runtime
+
+_Config = TypeVar("_Config", types.PodSandboxConfig, types.ContainerConfig)
 
 #: The methods of LivesSteps that are steps of a story.
 TOLD = [
@@ -72,6 +74,12 @@ class LivesSteps(RestartSteps):
         """Where an object may be, in words."""
         thing = self.world.things.get(object_id)
         return names_of(thing.states) if thing else ""
+
+    def _sandbox_config(self) -> types.PodSandboxConfig:
+        return _annotated(super()._sandbox_config())
+
+    def _container_config(self, sandbox: str) -> types.ContainerConfig:
+        return _annotated(super()._container_config(sandbox))
 
     # -- with generated configs ------------------------------------------------------
 
@@ -143,6 +151,12 @@ class LivesSteps(RestartSteps):
     def filtered(self, container: str = "", sandbox: str = "", state: int = -1) -> None:
         """ListContainers by several fields at once, against what the whole list has."""
         self.stepper.filtered(container, sandbox, state)
+
+
+def _annotated(config: _Config) -> _Config:
+    """With something that the equalities can compare."""
+    config.annotations["example.com/lives"] = '{"a": ["b", "ü"]}'
+    return config
 
 
 _ROWS = {row.id: row for row in CONSTRAINTS}

@@ -7,6 +7,7 @@ was broken off is repeated as after any other one without an answer, and comes t
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import Any
 
@@ -16,33 +17,43 @@ from hypothesis.stateful import multiple, precondition, rule
 
 from cri_conformance.api import types
 from cri_conformance.expect.judge import Judge
-from cri_conformance.fuzz.retrying import Retrier, RetrySteps
+from cri_conformance.fuzz.retrying import GRACE, Retrier, RetrySteps
 from cri_conformance.fuzz.story import Story
-from cri_conformance.model.states import AFTER_RESTART, ContainerState, Where
+from cri_conformance.model.states import AFTER_RESTART, ContainerState, SandboxState, Where
 from cri_conformance.model.table import Answer, Rule
 from cri_conformance.suite.repeating import repeated
 from cri_conformance.suite.restart import CALL_TAKES, HANGS, Restarter, StaysAway, interrupted
-from cri_conformance.suite.restart_life import OF_CONTAINERS, OF_SANDBOXES, SEEN_WITHIN, end_of
+from cri_conformance.suite.restart_life import (
+    ENDS_AFTER,
+    OF_CONTAINERS,
+    OF_SANDBOXES,
+    SEEN_WITHIN,
+    asking,
+    end_of,
+    refused_for_good,
+)
 from cri_conformance.suite.stepper import id_field
 from cri_conformance.suite.test_stateful import Lifecycle
-from cri_conformance.wire.outcome import Ok, Outcome, Unknown
+from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed, Unknown
 from cri_conformance.wire.runtime import Runtime
 
 #: Methods of RestartSteps that are steps of a story.
-TOLD = ("restart",)
+TOLD = ("restart", "stop_after_restart", "end_meanwhile")
 #: The way in which a call is given up: the word of its clauses.
 RESTART = "restart"
 #: Seconds from a call to the kill.
 MOMENTS = (0.0, 0.002, 0.005, 0.02, 0.05, 0.1, 0.3)
 #: What is judged at any time → the clause on the same of what was there before a restart.
 _OF_OLD = {"ContainerMetadata.unique-in-sandbox": "ContainerMetadata.unique-after-restart"}
+#: The code of one that ends meanwhile.
+CODE = 20
 #: So often in one sequence: a restart takes seconds.
 _MOST = 2
 
 
 def restarts(story: Story) -> bool:
     """Whether a story restarts the runtime."""
-    return any(step["do"] == RESTART or step["with"].get("way") == RESTART for step in story)
+    return any(step["do"] in TOLD or step["with"].get("way") == RESTART for step in story)
 
 
 class Restarts(Retrier):
@@ -59,8 +70,42 @@ class Restarts(Retrier):
 
     def restart(self) -> None:
         """Between two calls. Raises StaysAway if it does not come back."""
-        self._restarts(partial(self.restarter, self.runtime))
+        answers: list[Outcome] = []
+        with asking(self.runtime.client.another(), answers):
+            self._restarts(partial(self.restarter, self.runtime))
+        wrong = [str(answer) for answer in answers if refused_for_good(answer)]
+        self._that(
+            "RuntimeService.Status.starting-code",
+            not wrong,
+            "success, UNAVAILABLE, or no connection",
+            "".join(wrong[:1]),
+            "",
+        )
         self._stray, self.answered = "", "OK"
+
+    def stop_after_restart(self, container_id: str) -> None:
+        """One that ends on its signal still gets it."""
+        self.start_prompt(container_id)
+        self.restart()
+        self.look()
+        self.container_call("StopContainer", container_id, timeout=GRACE)
+        self.ended_on_signal(container_id, "RuntimeService.StopContainer.after-restart")
+
+    def end_meanwhile(self, container_id: str) -> None:
+        """One that ends with CODE about when the runtime is restarted."""
+        self.container_call("StartContainer", container_id)
+        self.restart()
+        with contextlib.suppress(SetupFailed):
+            self.runtime.wait_exited(container_id, SEEN_WITHIN)
+        status = self.runtime.container_status(container_id)
+        shown = types.ContainerState.Name(status.state)
+        for clause, kept, permitted, actual in (
+            ("state.survives-restart", shown == "CONTAINER_EXITED", "CONTAINER_EXITED", shown),
+            ("exit_code.survives-restart", status.exit_code != 0, "not 0", "0"),
+            ("exit_code.ended-meanwhile", status.exit_code == CODE, str(CODE), status.exit_code),
+        ):
+            self._that(f"ContainerStatus.{clause}", kept, permitted, str(actual), container_id)
+        self.world = self.world.time_passes().seen(container_id, shown)
 
     def measured(self) -> None:
         """What ran before the restart, and still does, has figures."""
@@ -178,7 +223,8 @@ class Restarts(Retrier):
             parts: dict[str, Any] = dict(OF_CONTAINERS if container else OF_SANDBOXES)
             if container and before.state == types.CONTAINER_EXITED:
                 parts["ContainerStatus.exit_code.survives-restart"] = end_of
-            if not container and before.state == status.state == types.SANDBOX_READY:
+            ready = before.state == status.state == types.SANDBOX_READY
+            if not container and ready and before.network.ip:
                 parts["PodSandboxNetworkStatus.ip.survive-restart"] = _address
             for clause, part in parts.items():
                 was, now = part(before), part(status)
@@ -200,6 +246,24 @@ class RestartSteps(RetrySteps):
         self.stepper.look()
         self.stepper.measured()
 
+    def stop_after_restart(self, sandbox: str) -> str:
+        made = self.create_prompt(sandbox)
+        if made:
+            self.stepper.stop_after_restart(made)
+        self.stepper.look()
+        return made
+
+    def end_meanwhile(self, sandbox: str, seconds: float) -> str:
+        if not self.world.thing(sandbox).within(SandboxState.READY):
+            return ""
+        config = self._container_config(sandbox)
+        config.command[:] = ["/bin/sh", "-c", f"sleep {seconds}; exit {CODE}"]
+        made = self.stepper.create(sandbox, config, mortal=True)
+        if made:
+            self.stepper.end_meanwhile(made)
+        self.stepper.look()
+        return made
+
 
 _SANDBOX_CALLS = st.sampled_from(["StopPodSandbox", "RemovePodSandbox"])
 _CONTAINER_CALLS = st.sampled_from(["StopContainer", "RemoveContainer"])
@@ -215,10 +279,42 @@ class RestartRules(Lifecycle):
         return self.restarts < _MOST and bool(self.steps.alive(ContainerState))
 
     @precondition(_worth_it)
-    @rule()
-    def restart(self) -> None:
+    @rule(
+        target=Lifecycle.containers,
+        sandbox=Lifecycle.sandboxes,
+        container=Lifecycle.containers,
+        ended=st.booleans(),
+        then=st.sampled_from(["", "ExecSync", "create_again"]),
+    )
+    def restart(self, sandbox: str, container: str, ended: bool, then: str) -> Any:
+        """With one more that has ended before, and what depends on what was there before."""
+        made = self.steps.create(sandbox, mortal=True) if ended else ""
+        if made:
+            self.steps.on_container("StartContainer", made)
+            self.steps.await_exit(made)
         self.restarts += 1
         self.steps.restart()
+        if then == "ExecSync":
+            self.steps.on_container("ExecSync", container)
+        elif then == "create_again" and self._name_is_its(container):
+            self.steps.create_again(container)
+        return made or multiple()
+
+    @precondition(_worth_it)
+    @rule(target=Lifecycle.containers, sandbox=Lifecycle.sandboxes)
+    def stop_after_restart(self, sandbox: str) -> Any:
+        self.restarts += 1
+        return self.steps.stop_after_restart(sandbox) or multiple()
+
+    @precondition(_worth_it)
+    @rule(
+        target=Lifecycle.containers,
+        sandbox=Lifecycle.sandboxes,
+        seconds=st.sampled_from(ENDS_AFTER),
+    )
+    def end_meanwhile(self, sandbox: str, seconds: float) -> Any:
+        self.restarts += 1
+        return self.steps.end_meanwhile(sandbox, seconds) or multiple()
 
     @precondition(_worth_it)
     @rule(target=Lifecycle.sandboxes, seconds=st.sampled_from(MOMENTS))

@@ -9,6 +9,7 @@ container twice: it makes the next one, stops the first and removes it.
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from cri_conformance.suite.repeating import (
     repeated,
     succeeded,
 )
+from cri_conformance.suite.scripts import PROMPT, PROMPT_CODE, wait_for_file
 from cri_conformance.suite.shown import in_a_word
 from cri_conformance.suite.stepper import GIVEN_UP
 from cri_conformance.suite.test_stateful import Lifecycle, Steps
@@ -33,11 +35,13 @@ from cri_conformance.wire.outcome import Ok, SetupFailed
 from cri_conformance.wire.together import together
 
 #: Methods of RetrySteps that are steps of a story.
-TOLD = ("run_given_up", "create_given_up", "start_given_up", "stop_at_once")
+TOLD = ("run_given_up", "create_given_up", "start_given_up", "stop_at_once", "stop_prompt")
 #: Seconds after which a call is given up: in its first moments, and in the midst of it.
 MOMENTS = (0.001, 0.002, 0.005, 0.02, 0.1)
 #: Graces of stops at the same time, in seconds, and a deadline for the longest.
 GRACES, STOPS_WITHIN = (5, 1, 0), 30.0
+#: Seconds that one which ends on its signal has for it, and until its status must show that.
+GRACE, SLACK = 2, 5.0
 
 
 class Retrier(Looker):
@@ -133,11 +137,45 @@ class Retrier(Looker):
         for outcome in outcomes:
             self._judged("StopContainer", container_id, outcome, (concurrent,))
 
+    def start_prompt(self, container_id: str) -> None:
+        """Start one that ends on its signal, until it listens. Raises SetupFailed."""
+        self.container_call("StartContainer", container_id)
+        wait_for_file(self.runtime, self.containers[container_id], "ready")
+
+    def stop_prompt(self, container_id: str, way: str, seconds: float) -> None:
+        """Its stop, given up and repeated."""
+        self.start_prompt(container_id)
+        self.give_up("StopContainer", container_id, way, seconds, timeout=GRACE)
+        self.ended_on_signal(container_id, "RuntimeService.StopContainer.retry-signalled")
+
+    def ended_on_signal(self, container_id: str, clause: str) -> None:
+        """It has ended with its own code."""
+        with contextlib.suppress(SetupFailed):
+            self.runtime.wait_exited(container_id, SLACK)
+        code = self.runtime.container_status(container_id).exit_code
+        told = f"exit code {PROMPT_CODE}, with which it ends on its signal"
+        self._that(clause, code == PROMPT_CODE, told, str(code), container_id)
+
 
 class RetrySteps(Steps):
     """Its steps, each followed by a look at everything."""
 
     stepper: Retrier
+
+    def create_prompt(self, sandbox: str) -> str:
+        """A container that ends on its signal, in a sandbox that is READY."""
+        if not self.world.thing(sandbox).within(SandboxState.READY):
+            return ""
+        config = self._container_config(sandbox)
+        config.command[:] = ["/bin/sh", "-c", PROMPT]
+        return self.stepper.create(sandbox, config)
+
+    def stop_prompt(self, sandbox: str, way: str, seconds: float) -> str:
+        made = self.create_prompt(sandbox)
+        if made:
+            self.stepper.stop_prompt(made, way, seconds)
+        self.stepper.look()
+        return made
 
     def run_given_up(self, way: str, seconds: float) -> str:
         made = self.stepper.run_given_up(self._sandbox_config(), way, seconds)
@@ -201,6 +239,11 @@ class RetryRules(Lifecycle):
             self.steps.on_container("StartContainer", made)
             self.steps.stop_at_once(made)
         return made or multiple()
+
+    @precondition(Lifecycle._room_for_container)
+    @rule(target=Lifecycle.containers, sandbox=Lifecycle.sandboxes, way=_WAYS, seconds=_MOMENTS)
+    def stop_prompt(self, sandbox: str, way: str, seconds: float) -> Any:
+        return self.steps.stop_prompt(sandbox, way, seconds) or multiple()
 
     @precondition(Lifecycle._room_for_sandbox)
     @rule(target=Lifecycle.sandboxes, sandbox=Lifecycle.sandboxes)

@@ -150,7 +150,7 @@ def live(runtime: Runtime, restart: Restarter, patience: Callable[[float], float
     old = settled(log.log, lambda seen: len(seen.records) >= LINES) if log else None
     ending = _ending(runtime, sandbox, ENDS_AFTER[: None if restart.real else ENOUGH])
 
-    with _asking(runtime.client.another(), life.meanwhile):
+    with asking(runtime.client.another(), life.meanwhile):
         try:
             restart(runtime)
         except StaysAway as away:
@@ -206,7 +206,7 @@ def _ending(
 
 
 @contextlib.contextmanager
-def _asking(client: Client, answers: list[Outcome]) -> Any:
+def asking(client: Client, answers: list[Outcome]) -> Any:
     """Ask how it is, over and over, as long as this lasts."""
     begun, over = threading.Event(), threading.Event()
 
@@ -299,6 +299,3 @@ def _stop(runtime: Runtime, steady: Container, life: RestartLife, within: float)
 def refused_for_good(outcome: Outcome) -> bool:
     """Whether an answer says something else than to ask again."""
     return isinstance(outcome, Refused) and outcome.code != "UNAVAILABLE"
-
-
-__all__ = ["ANNOTATIONS", "LABELS", "RestartLife", "Story", "live", "refused_for_good"]

@@ -336,20 +336,20 @@ class Lifecycle(RuleBasedStateMachine):
     @precondition(_room_for_container)
     @rule(target=containers, container=containers)
     def create_again(self, container: str) -> Any:
+        asked = self._name_is_its(container)
+        return _made(self.steps.create_again(container)) if asked else multiple()
+
+    def _name_is_its(self, container: str) -> bool:
+        """Whether a container is, or was, and is the last of its name in its sandbox."""
         made = self.steps.stepper.containers
-        config = made[container].config.metadata
-        sandbox = made[container].sandbox.id
+        name, sandbox = made[container].config.metadata.name, made[container].sandbox.id
         last = [
             one.id
             for one in made.values()
-            if one.sandbox.id == sandbox and one.config.metadata.name == config.name
+            if one.sandbox.id == sandbox and one.config.metadata.name == name
         ][-1]
         known = not self.steps.world.thing(container).within(ContainerState.NEVER)
-        return (
-            _made(self.steps.create_again(container))
-            if known and last == container
-            else (multiple())
-        )
+        return known and last == container
 
     @precondition(_room_for_container)
     @rule(target=containers, sandbox=sandboxes)

@@ -31,6 +31,9 @@ PATIENCE = (ALIVE_WITHIN, 5.0, 8.0)
 NEEDED, MOST_UNANSWERED = frozenset({"RunPodSandbox", "CreateContainer", "StartContainer"}), 5
 #: Seconds between two attempts at a runtime that is away.
 _BETWEEN = 0.05
+#: Seconds for which a thread of grpcio's goes on looking at a connection that was waited for: found
+#: closed it would end with a traceback.
+_WATCHES = 0.3
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
@@ -81,6 +84,7 @@ class Client:
                 image_endpoint.target, options=options
             )
         self._gone = ""
+        self._watched_until = 0.0
         #: Of the calls that are needed: how many had no answer in a row, and when the last ended.
         self._unanswered: dict[str, tuple[int, float]] = {}
         self._stubs = {rpc.name: self._stub(rpc.name) for rpc in RPCS.values()}
@@ -262,10 +266,14 @@ class Client:
 
     def wait_ready(self, seconds: float) -> bool:
         """Wait until the endpoint takes connections, at most ``seconds``."""
+        ready = grpc.channel_ready_future(self._channels[""])
         try:
-            grpc.channel_ready_future(self._channels[""]).result(timeout=seconds)
+            ready.result(timeout=seconds)
         except grpc.FutureTimeoutError:
+            ready.cancel()
             return False
+        finally:
+            self._watched_until = time.monotonic() + _WATCHES
         return True
 
     @staticmethod
@@ -291,6 +299,8 @@ class Client:
 
     def close(self) -> None:
         """Close the connection. Further calls raise ValueError, as grpcio has it."""
+        if (left := self._watched_until - time.monotonic()) > 0:
+            threading.Event().wait(left)
         for channel in self._channels.values():
             channel.close()
 
