@@ -75,10 +75,11 @@ def main() -> int:
     for unknown in set(options.faults) - set(wanted):
         print(f"no fault {unknown}", file=sys.stderr)
     survived = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for name, fault in wanted.items():
-            told = []
-            for seed in map(int, options.seeds.split(",")):
+    for name, fault in wanted.items():
+        told = []
+        for seed in map(int, options.seeds.split(",")):
+            # Of its own: what another one found would be tried first.
+            with tempfile.TemporaryDirectory() as folder:
                 settings = Settings(
                     "reference",
                     seed=seed,
@@ -88,8 +89,8 @@ def main() -> int:
                     report=Path(folder),
                 )
                 told.append(_one(settings, name, fault, restarts=options.restarts))
-            survived += told.count("")
-            print(f"{name}  {'  '.join(one or 'survived' for one in told)}", flush=True)
+        survived += told.count("")
+        print(f"{name}  {'  '.join(one or 'survived' for one in told)}", flush=True)
     return 1 if survived else 0
 
 
