@@ -20,6 +20,7 @@ from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
 from cri_conformance.suite.scripts import wait_for_file
 from cri_conformance.wire import cgroups
+from cri_conformance.wire.identity import RUN_LABEL
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox, poll
 
@@ -53,8 +54,10 @@ trap 'exit 0' TERM; : > ready; while :; do sleep 3600 & wait $!; done
 MEMORY_LIMIT, SWAP_LIMIT = 96 * 1024 * 1024, 32 * 1024 * 1024
 _ROUNDS = 3
 #: Why ListPodSandboxStats of all sandboxes may fail without blame: some runtimes measure no
-#: sandbox without a cgroup_parent. A kubelet always gives one, we only where the form is known.
+#: sandbox without a cgroup_parent. A kubelet always gives one, we only where the form is known,
+#: and of others (critest, say) nobody knows.
 NO_PARENT = (Reason.YOUNGER, "RuntimeConfig, by which to choose a cgroup for each sandbox")
+OTHERS = (Reason.NEEDS_HARDWARE, "a node to itself: sandboxes of others are not measured")
 #: Seconds within which a container must have worked, on whatever machine.
 WORKS_WITHIN = 60.0
 
@@ -193,6 +196,15 @@ def supported(outcome: Outcome, rpc: str) -> Outcome:
     if isinstance(outcome, Refused) and outcome.code == "UNIMPLEMENTED":
         raise NotExercised(Reason.YOUNGER, f"the runtime has no {rpc}")
     return outcome
+
+
+def blameless(runtime: Runtime) -> tuple[Reason, str] | None:
+    """Why ListPodSandboxStats of all sandboxes may fail, if there is a reason."""
+    if not runtime.workshop.cgroup_parent:
+        return NO_PARENT
+    nonce = runtime.workshop.run.nonce
+    items = runtime.get("ListPodSandbox").items
+    return OTHERS if any(item.labels.get(RUN_LABEL) != nonce for item in items) else None
 
 
 def _parts(answer: Answer) -> Iterator[Part]:
