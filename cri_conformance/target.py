@@ -378,9 +378,10 @@ class Preparation:
                 )
             return given
         if not command:
+            ctr = ", or put a ctr that reaches it in PATH" if runtime_name == "containerd" else ""
             raise TargetError(
                 f"no way to get a test image into {runtime_name}: give --cri-image-loader "
-                "'COMMAND {}' to load an OCI archive, or --cri-test-image REF for one it has"
+                "'COMMAND {}' to load an OCI archive, or --cri-test-image REF for one it has" + ctr
             )
         name = image_builder.reference_for(self.run.nonce, self.run.owner)
         archive = Path(self._temporary("image")) / "shell.tar"

@@ -9,7 +9,7 @@ from cri_conformance.contract.verdict import Reason
 from cri_conformance.report.schema import ClauseResult
 
 #: What is no matter of the clause: its test, or the run, came to an end first.
-CUT_SHORT = "cut short by another failure"
+CUT_SHORT = "cut short"
 
 
 def reason_of(text: str) -> str:

@@ -320,19 +320,27 @@ def _many(message: Message) -> bool:
     )
 
 
+#: Characters that a line leaves to the request at least: a field with an id.
+_REQUEST = 28
+
+
 def in_lines(transcript: Iterable[CallRecord], width: int = 100) -> list[str]:
-    """A transcript for a terminal: one call a line, values cut to ``width``."""
+    """A transcript for a terminal: one call a line, cut to ``width``, but not its outcome."""
     lines = []
     for call in transcript:
+        thread = f"[thread {call['thread']}] " if call["thread"] else ""
+        when = f"{thread}{call['at']:9.3f}s {call['seconds'] * 1000:8.1f}ms "
         said = call["message"] or _brief(call["response"])
-        line = (
-            f"{call['at']:9.3f}s {call['seconds'] * 1000:8.1f}ms "
-            f"{call['rpc']}({_brief(call['request'])}) → {call['outcome']} {said}".rstrip()
-        )
-        if call["thread"]:
-            line = f"[thread {call['thread']}] {line}"
-        lines.append(line if len(line) <= width else f"{line[: width - 1]}…")
+        answer = f" → {call['outcome']} {said}".rstrip()
+        # A long request leaves the answer its first word, with that of what was said.
+        room = width - len(when) - len(call["rpc"]) - len("()") - len(f" → {call['outcome']} ")
+        request = _cut(_brief(call["request"]), max(room, _REQUEST))
+        lines.append(_cut(f"{when}{call['rpc']}({request}){answer}", width))
     return lines
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _brief(message: dict[str, Any] | None) -> str:

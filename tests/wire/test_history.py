@@ -84,6 +84,10 @@ def test_lines_are_cut_to_the_width_and_show_ids_short() -> None:
     (line,) = in_lines(record.transcript(0), width=80)
     assert len(line) == 80
     assert "StopPodSandbox(pod_sandbox_id=aaaaaaaaaaaa…) → UNKNOWN" in line
+    _stop(record, 300 * "y", Refused("NOT_FOUND", "no such thing"))
+    line = in_lines(record.transcript(1), width=80)[-1]
+    assert len(line) == 80
+    assert "yyy…) → NOT_FOUND" in line
 
 
 def test_long_values_are_cut_and_ids_stay_whole() -> None:
