@@ -97,7 +97,8 @@ class Channels:
         return [Data(channel, data)] if data and channel in self._theirs_open else []
 
     def _handshake(self, came: Any) -> list[Event]:
-        raise NotImplementedError
+        # The server has taken the request before; only a client's answer is still to come.
+        raise ProtocolError("a handshake where there was one")
 
     def _ended(self, orderly: bool, why: str) -> list[Event]:
         self._over = True

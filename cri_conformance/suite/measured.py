@@ -18,9 +18,9 @@ from typing import Any
 from cri_conformance.api import types
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
+from cri_conformance.suite.others import foreign_sandboxes
 from cri_conformance.suite.scripts import wait_for_file
 from cri_conformance.wire import cgroups
-from cri_conformance.wire.identity import RUN_LABEL
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, SetupFailed
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox, poll
 
@@ -202,9 +202,7 @@ def blameless(runtime: Runtime) -> tuple[Reason, str] | None:
     """Why ListPodSandboxStats of all sandboxes may fail, if there is a reason."""
     if not runtime.workshop.cgroup_parent:
         return NO_PARENT
-    nonce = runtime.workshop.run.nonce
-    items = runtime.get("ListPodSandbox").items
-    return OTHERS if any(item.labels.get(RUN_LABEL) != nonce for item in items) else None
+    return OTHERS if foreign_sandboxes(runtime) else None
 
 
 def _parts(answer: Answer) -> Iterator[Part]:

@@ -20,6 +20,7 @@ from cri_conformance.api import types
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, NotExercised, clause
 from cri_conformance.suite.marked import marked, process_of
+from cri_conformance.suite.others import foreign_sandboxes
 from cri_conformance.suite.pod_servers import (
     ask,
     free_ports,
@@ -27,7 +28,6 @@ from cri_conformance.suite.pod_servers import (
     pod_servers,
 )
 from cri_conformance.wire.host import Host
-from cri_conformance.wire.identity import RUN_LABEL
 from cri_conformance.wire.runtime import Runtime, Sandbox
 
 pytestmark = [pytest.mark.usefixtures("isolation"), pytest.mark.disturbs("host ports")]
@@ -163,8 +163,7 @@ def test_no_port_of_the_runtimes_choice(
         # A look at thousands of ports: not for nothing.
         judge.skip(Reason.YOUNGER, "told of port zero since 1.33")
     mapped: Mapped = request.getfixturevalue("mapped")
-    items = runtime.get("ListPodSandbox").items
-    if any(item.labels.get(RUN_LABEL) != runtime.workshop.run.nonce for item in items):
+    if foreign_sandboxes(runtime):
         judge.skip(Reason.SWITCHED_OFF, "ports of other pods on this node are left alone")
     wanted = _word("tcp", mapped.ports["none"])
     first, last = map(int, _read(host, "/proc/sys/net/ipv4/ip_local_port_range").split())

@@ -21,8 +21,8 @@ import pytest
 from cri_conformance.api import types
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, clause
+from cri_conformance.suite.others import foreign_objects
 from cri_conformance.suite.scripts import PROMPT, listening
-from cri_conformance.wire.identity import RUN_LABEL
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, SetupFailed
 from cri_conformance.wire.runtime import Runtime, Sandbox, UnsafeCall
 
@@ -81,24 +81,17 @@ class Couple:
 @pytest.fixture(scope="module")
 def sandboxes_alike(shared_runtime: Runtime) -> Couple:
     """Two ready sandboxes."""
-    return _alike(_foreign(shared_runtime), lambda: shared_runtime.sandbox().id)
+    return _alike(foreign_objects(shared_runtime), lambda: shared_runtime.sandbox().id)
 
 
 @pytest.fixture(scope="module")
 def containers_alike(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Couple:
     """Two running containers."""
-    foreign = _foreign(shared_runtime)
+    foreign = foreign_objects(shared_runtime)
     couple = _alike(foreign, lambda: shared_runtime.container(shared_sandbox).id)
     for container in couple.ids:
         shared_runtime.get("StartContainer", container_id=container)
     return couple
-
-
-def _foreign(runtime: Runtime) -> list[str]:
-    """The ids of everything on the node that is not of this run."""
-    items = [*runtime.get("ListPodSandbox").items, *runtime.get("ListContainers").containers]
-    nonce = runtime.workshop.run.nonce
-    return [item.id for item in items if item.labels.get(RUN_LABEL) != nonce]
 
 
 def _alike(foreign: list[str], make: Callable[[], str]) -> Couple:

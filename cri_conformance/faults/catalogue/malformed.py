@@ -8,7 +8,6 @@ matrix has no rows for them; ``benchmarks/malformed_kills.py`` tells how soon ea
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from cri_conformance.api.status import StatusError
 from cri_conformance.faults.conditions import WINDOW
 from cri_conformance.faults.fault import Call, Fault, Operator, Proceed, fault
 from cri_conformance.faults.memory import Memory
-from cri_conformance.faults.operators.core import operator
+from cri_conformance.faults.operators.core import operator, pause
 from cri_conformance.faults.operators.decoding import (
     Decoder,
     Trigger,
@@ -88,7 +87,7 @@ def _flood(streams: int) -> Callable[[], Any]:
                 return proceed(call.request)
             finally:
                 # As on a runtime that has work to do: those of a flood overlap.
-                time.sleep(WINDOW)
+                pause(call, WINDOW)
                 with self._lock:
                     self._at_once -= 1
 
