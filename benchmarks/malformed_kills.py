@@ -17,6 +17,7 @@ from cri_conformance.faults.catalogue import faults
 from cri_conformance.faults.fault import Fault
 from cri_conformance.malformed.assay import Assay
 from cri_conformance.malformed.attacks import ATTACKS
+from cri_conformance.malformed.draws import Draws
 from cri_conformance.malformed.mutations import by_chance
 from cri_conformance.malformed.oracle import Misbehaviour
 from cri_conformance.malformed.siege import Siege
@@ -68,13 +69,12 @@ def _one(target: Target, fault: Fault, seed: int, most: int) -> str:
     try:
         yard = Yard(runtime)
         assay = Assay(yard, target.client, within=WITHIN, patience=PATIENCE)
-        choose = by_chance(seed)
+        choose, draws = by_chance(seed), Draws(yard.bases, seed)
         while sent < most:
             for _ in range(ROUND):
-                names = list(yard.bases)
-                base = yard.bases[names[choose(len(names))]]
+                name, mutations = draws.one(yard.bases, choose)
                 sent += 1
-                assay.send(base, base.mutator.some(choose))
+                assay.send(yard.bases[name], mutations)
             assay.settle()
     except Misbehaviour as error:
         return f"{sent} ({error.kind})" if str(error.kind) == fault.misbehaves else f"! {error}"

@@ -11,7 +11,7 @@ import base64
 import random
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from cri_conformance.fuzz.campaign import Bench, Campaign, Over
@@ -20,7 +20,7 @@ from cri_conformance.fuzz.story import Story, play
 from cri_conformance.malformed import siege
 from cri_conformance.malformed.assay import NOT_SENT, SURVIVES, Assay, Sent, words
 from cri_conformance.malformed.attacks import ATTACKS, MANGLED, attack_of
-from cri_conformance.malformed.boundaries import boundaries
+from cri_conformance.malformed.draws import Draws
 from cri_conformance.malformed.mutations import Mutation, apply, by_chance
 from cri_conformance.malformed.oracle import Kind, Misbehaviour
 from cri_conformance.malformed.safety import incomplete
@@ -32,8 +32,6 @@ from cri_conformance.wire.runtime import Runtime
 
 #: Messages and attacks of one turn, and seconds after which it ends before that.
 MESSAGES, ATTACKS_EACH, SECONDS = 100, 2, 5.0
-#: Of so many draws of what takes time one is sent.
-_SELDOM = 8
 #: Attempts at making what messages are about, before the mode gives up.
 _ATTEMPTS = 2
 #: Messages that a finding keeps, and bytes of one that it keeps: the rest can be made again.
@@ -97,7 +95,7 @@ class BrokenPlayer:
         self._campaign = campaign
         self._complete = SURVIVES in campaign.rules.known
         self._steps: Broken | None = None
-        self._ahead: Iterator[tuple[str, Mutation]] | None = None
+        self._draws: Draws | None = None
         self._attacks: list[str] = []
         #: Calls and attacks of which the runtime has died already.
         self._deadly: set[str] = set()
@@ -139,7 +137,8 @@ class BrokenPlayer:
         choose = by_chance(seed)
         until = time.monotonic() + SECONDS
         while len(sent) < MESSAGES and time.monotonic() < until:
-            base, mutations = self._message(steps, seed, choose)
+            self._draws = self._draws or Draws(steps.yard.bases, seed)
+            base, mutations = self._draws.one(steps.yard.bases, choose)
             if base.partition(".")[0] in self._deadly:
                 campaign.step()
                 continue
@@ -173,24 +172,6 @@ class BrokenPlayer:
         # Known to be ours for as long as they are there.
         campaign.target.workshop.ids.update(self._steps.runtime.made())
         return self._steps
-
-    def _message(self, steps: Broken, seed: int, choose: Any) -> tuple[str, Sequence[Mutation]]:
-        if self._ahead is None:
-            found = [
-                (name, mutation)
-                for name, base in steps.yard.bases.items()
-                for mutation in boundaries(base.tree)
-            ]
-            random.Random(seed).shuffle(found)
-            self._ahead = iter(found)
-        for name, mutation in self._ahead:
-            return name, (mutation,)
-        names = list(steps.yard.bases)
-        while True:
-            name = names[choose(len(names))]
-            slow = name.endswith(".full") or name.startswith("GetContainerEvents")
-            if not slow or not choose(_SELDOM):
-                return name, steps.yard.bases[name].mutator.some(choose)
 
     def _besiege(self, steps: Broken, seed: int) -> None:
         campaign = self._campaign

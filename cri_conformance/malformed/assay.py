@@ -7,11 +7,13 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from cri_conformance.api.rpcs import RPCS
 from cri_conformance.malformed import oracle
+from cri_conformance.malformed.boundaries import boundaries
 from cri_conformance.malformed.mutations import Mutation, apply, by_chance
 from cri_conformance.malformed.oracle import Kind, Misbehaviour
 from cri_conformance.malformed.safety import Refuse, incomplete
@@ -134,15 +136,16 @@ class Assay:
                 )
         return code
 
-    def batch(self, base: Base, seed: int, count: int) -> None:
+    def batch(self, base: Base, seed: int, count: int, *, ends: bool = False) -> None:
         """So many broken messages, the same for the same seed, and a look at everything.
 
-        Raises Misbehaviour, with the smallest message that was found to lead to it.
+        ``ends``: before them the ends of what each field holds. Raises Misbehaviour, with the
+        smallest message that was found to lead to it.
         """
         choose = by_chance(seed ^ zlib.crc32(f"{base.rpc}.{base.name}".encode()))
         sent: list[Sequence[Mutation]] = []
-        for _ in range(count):
-            mutations = base.mutator.some(choose)
+        first = ((one,) for one in boundaries(base.tree)) if ends else ()
+        for mutations in chain(first, (base.mutator.some(choose) for _ in range(count))):
             sent.append(mutations)
             try:
                 self.send(base, mutations)

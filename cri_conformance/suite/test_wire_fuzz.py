@@ -51,4 +51,5 @@ def test_broken_messages_do_no_harm(assay: Assay, chosen: Settings, rpc: str) ->
             assay.yard.bases[name],
             chosen.seed,
             count * (_NIGHTLY_FACTOR if chosen.nightly else 1),
+            ends=chosen.nightly,
         )
