@@ -8,6 +8,7 @@ was broken off is repeated as after any other one without an answer, and comes t
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -34,15 +35,26 @@ from cri_conformance.suite.restart_life import (
 )
 from cri_conformance.suite.stepper import id_field
 from cri_conformance.suite.test_stateful import Lifecycle
+from cri_conformance.wire.client import request_of
 from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed, Unknown
 from cri_conformance.wire.runtime import Runtime
 
 #: Methods of RestartSteps that are steps of a story.
-TOLD = ("restart", "stop_after_restart", "end_meanwhile")
+TOLD = ("restart", "restart_amid", "stop_after_restart", "end_meanwhile")
 #: The way in which a call is given up: the word of its clauses.
 RESTART = "restart"
 #: Seconds from a call to the kill.
 MOMENTS = (0.0, 0.002, 0.005, 0.02, 0.05, 0.1, 0.3)
+#: Those under way at once.
+CALLS = (
+    "RunPodSandbox",
+    "StopPodSandbox",
+    "RemovePodSandbox",
+    "CreateContainer",
+    "StartContainer",
+    "StopContainer",
+    "RemoveContainer",
+)
 #: What is judged at any time → the clause on the same of what was there before a restart.
 _OF_OLD = {"ContainerMetadata.unique-in-sandbox": "ContainerMetadata.unique-after-restart"}
 #: The code of one that ends meanwhile.
@@ -67,6 +79,8 @@ class Restarts(Retrier):
         #: What of it must be as it was at the next look, and the status of before.
         self._untouched: set[str] = set()
         self._before: dict[str, Any] = {}
+        #: What came of calls that the last restart broke off, and that are yet to be repeated.
+        self._firsts: dict[str, Outcome] = {}
 
     def restart(self) -> None:
         """Between two calls. Raises StaysAway if it does not come back."""
@@ -157,24 +171,33 @@ class Restarts(Retrier):
         self._before = dict(self._statuses)
         return found
 
+    def break_off(self, requests: dict[str, Message], seconds: float) -> None:
+        """Restart while these calls are under way; ``_first`` tells what came of each."""
+        asked: dict[str, Callable[[], Outcome]] = {
+            call: partial(self.runtime.call, call, request, deadline=CALL_TAKES)
+            for call, request in requests.items()
+        }
+        self._firsts = self._restarts(
+            partial(interrupted, self.runtime, self.restarter, asked, seconds)
+        )
+        for call, request in requests.items():
+            about = getattr(request, id_field(call), "")
+            self._untouched -= {about, *(one.id for one in self.world.containers(about))}
+        for call, outcome in self._firsts.items():
+            self._that(
+                f"RuntimeService.{call}.retry-after-restart",
+                not (isinstance(outcome, Unknown) and outcome.why == HANGS),
+                "the call that was under way is answered or broken off",
+                str(outcome),
+                "",
+            )
+
     def _first(self, call: str, request: Message, way: str, seconds: float) -> Outcome:
         if way != RESTART:
             return super()._first(call, request, way, seconds)
-        asked = partial(self.runtime.call, call, request, deadline=CALL_TAKES)
-        firsts = self._restarts(
-            partial(interrupted, self.runtime, self.restarter, {call: asked}, seconds)
-        )
-        about = getattr(request, id_field(call), "")
-        self._untouched -= {about, *(one.id for one in self.world.containers(about))}
-        outcome: Outcome = firsts[call]
-        self._that(
-            f"RuntimeService.{call}.retry-after-restart",
-            not (isinstance(outcome, Unknown) and outcome.why == HANGS),
-            "the call that was under way is answered or broken off",
-            str(outcome),
-            "",
-        )
-        return outcome
+        if call not in self._firsts:
+            self.break_off({call: request}, seconds)
+        return self._firsts.pop(call)
 
     # -- judged of what was there before --------------------------------------------
 
@@ -246,6 +269,46 @@ class RestartSteps(RetrySteps):
         self.stepper.look()
         self.stepper.measured()
 
+    def restart_amid(self, calls: list[str], seconds: float) -> None:
+        """While several pod workers are at it, each with an object of its own."""
+        before = set(self.stepper.sandboxes)
+        own = self.stepper.run(self._sandbox_config())
+        if not own:
+            return
+        begun = {call: self._begun(call, own) for call in calls}
+        self.stepper.break_off({call: request for call, (request, _) in begun.items()}, seconds)
+        for _, go_on in begun.values():
+            go_on()
+        self.stepper.look()
+        for made in self.stepper.sandboxes.keys() - before:
+            self.stepper.sandbox_call("RemovePodSandbox", made)
+        self.stepper.look()
+
+    def _begun(self, call: str, own: str) -> tuple[Message, Callable[[], Any]]:
+        """A call on something new, and how to go on after it was broken off."""
+        stepper = self.stepper
+        if call == "RunPodSandbox":
+            pod = self._sandbox_config()
+            return stepper.run_request(pod), partial(stepper.run_given_up, pod, RESTART, 0.0)
+        if call == "CreateContainer":
+            config = self._container_config(own)
+            return (
+                stepper.create_request(own, config),
+                partial(stepper.create_given_up, own, config, RESTART, 0.0),
+            )
+        if call in ("StopPodSandbox", "RemovePodSandbox"):
+            made = stepper.run(self._sandbox_config())
+        else:
+            made = stepper.create(own, self._container_config(own))
+        if not made:
+            raise SetupFailed(f"nothing for {call} to be about")
+        request = request_of(call, **{id_field(call): made})
+        if call == "StartContainer":
+            return request, partial(stepper.start_given_up, made, RESTART, 0.0)
+        if made in stepper.containers:
+            stepper.container_call("StartContainer", made)
+        return request, partial(stepper.give_up, call, made, RESTART, 0.0)
+
     def stop_after_restart(self, sandbox: str) -> str:
         made = self.create_prompt(sandbox)
         if made:
@@ -265,8 +328,14 @@ class RestartSteps(RetrySteps):
         return made
 
 
-_SANDBOX_CALLS = st.sampled_from(["StopPodSandbox", "RemovePodSandbox"])
-_CONTAINER_CALLS = st.sampled_from(["StopContainer", "RemoveContainer"])
+_MOMENTS = st.sampled_from(MOMENTS)
+#: Most of them.
+_SEVERAL = st.sets(st.sampled_from(CALLS), max_size=3).map(
+    lambda without: [call for call in CALLS if call not in without]
+)
+_ENDS = ("StopPodSandbox", "RemovePodSandbox", "StopContainer", "RemoveContainer")
+#: Which of those that are there.
+_NUMBERS = st.integers(0, 7)
 
 
 class RestartRules(Lifecycle):
@@ -275,8 +344,11 @@ class RestartRules(Lifecycle):
     steps: Any
     restarts = 0
 
+    def _may(self) -> bool:
+        return self.restarts < _MOST
+
     def _worth_it(self) -> bool:
-        return self.restarts < _MOST and bool(self.steps.alive(ContainerState))
+        return self._may() and bool(self.steps.alive(ContainerState))
 
     @precondition(_worth_it)
     @rule(
@@ -316,36 +388,25 @@ class RestartRules(Lifecycle):
         self.restarts += 1
         return self.steps.end_meanwhile(sandbox, seconds) or multiple()
 
-    @precondition(_worth_it)
-    @rule(target=Lifecycle.sandboxes, seconds=st.sampled_from(MOMENTS))
-    def restart_amid_run(self, seconds: float) -> Any:
+    @precondition(_may)
+    @rule(calls=_SEVERAL, seconds=_MOMENTS)
+    def restart_amid(self, calls: list[str], seconds: float) -> None:
         self.restarts += 1
-        return self.steps.run_given_up(RESTART, seconds) or multiple()
+        self.steps.restart_amid(calls, seconds)
 
     @precondition(_worth_it)
-    @rule(
-        target=Lifecycle.containers,
-        sandbox=Lifecycle.sandboxes,
-        start=st.booleans(),
-        seconds=st.sampled_from(MOMENTS),
-    )
-    def restart_amid_create(self, sandbox: str, start: bool, seconds: float) -> Any:
-        self.restarts += 1
-        if not start:
-            return self.steps.create_given_up(sandbox, RESTART, seconds) or multiple()
-        made = self.steps.create(sandbox)
-        return (made and self.steps.start_given_up(made, RESTART, seconds)) or made or multiple()
-
-    @precondition(_worth_it)
-    @rule(
-        subject=st.one_of(
-            st.tuples(_SANDBOX_CALLS, Lifecycle.sandboxes),
-            st.tuples(_CONTAINER_CALLS, Lifecycle.containers),
-        ),
-        seconds=st.sampled_from(MOMENTS),
-    )
-    def restart_amid_end(self, subject: tuple[str, str], seconds: float) -> None:
-        call, object_id = subject
-        if not self.steps.world.thing(object_id).gone:
+    @rule(call=st.sampled_from(_ENDS), number=_NUMBERS, seconds=_MOMENTS)
+    def restart_amid_end(self, call: str, number: int, seconds: float) -> None:
+        object_id = self._one_of(SandboxState if call in _ENDS[:2] else ContainerState, number)
+        if object_id:
             self.restarts += 1
             self.steps.give_up(call, object_id, RESTART, seconds)
+
+    def _one_of(self, kind: type[SandboxState] | type[ContainerState], number: int) -> str:
+        """One of those that are there; "" if there is none. What a bundle draws has often gone."""
+        there = [
+            name
+            for name, thing in self.steps.world.things.items()
+            if not thing.gone and thing.within(*kind) and self.steps.knows(name)
+        ]
+        return there[number % len(there)] if there else ""

@@ -47,12 +47,15 @@ GRACE, SLACK = 2, 5.0
 class Retrier(Looker):
     """Gives calls up that make or start something."""
 
-    def run_given_up(self, config: types.PodSandboxConfig, way: str, seconds: float) -> str:
-        """A sandbox; its id, or ""."""
+    def run_request(self, config: types.PodSandboxConfig) -> types.RunPodSandboxRequest:
+        """For a sandbox of which nobody will know whether it is there."""
         self.given_up.add(config.metadata.name)
         handler = self.runtime.workshop.handler
-        request = types.RunPodSandboxRequest(config=config, runtime_handler=handler)
-        outcome = self._first("RunPodSandbox", request, way, seconds)
+        return types.RunPodSandboxRequest(config=config, runtime_handler=handler)
+
+    def run_given_up(self, config: types.PodSandboxConfig, way: str, seconds: float) -> str:
+        """A sandbox; its id, or ""."""
+        outcome = self._first("RunPodSandbox", self.run_request(config), way, seconds)
         if not isinstance(outcome, Ok):
             outcome = repeated(pod_attempt(self.runtime, config), succeeded, self.patience)
             rule_ = Rule(Answer.OK, f"RuntimeService.RunPodSandbox.retry-after-{way}")
@@ -60,15 +63,23 @@ class Retrier(Looker):
         self._stray, self.answered = "", in_a_word(outcome)
         return self._new_sandbox(outcome, config)
 
+    def create_request(
+        self, sandbox_id: str, config: types.ContainerConfig
+    ) -> types.CreateContainerRequest:
+        """The same for a container."""
+        self.given_up.add(config.metadata.name)
+        return types.CreateContainerRequest(
+            pod_sandbox_id=sandbox_id,
+            config=config,
+            sandbox_config=self.sandboxes[sandbox_id].config,
+        )
+
     def create_given_up(
         self, sandbox_id: str, config: types.ContainerConfig, way: str, seconds: float
     ) -> str:
         """A container in a sandbox that is READY; its id, or "" where only the list has it."""
         sandbox, name = self.sandboxes[sandbox_id], config.metadata.name
-        self.given_up.add(name)
-        request = types.CreateContainerRequest(
-            pod_sandbox_id=sandbox_id, config=config, sandbox_config=sandbox.config
-        )
+        request = self.create_request(sandbox_id, config)
         outcome = self._first("CreateContainer", request, way, seconds)
         if not isinstance(outcome, Ok):
             outcome = repeated(

@@ -39,6 +39,10 @@ class Recorder:
         self._before, self._after = before, after
         self._names: dict[str, str] = {}
 
+    def knows(self, object_id: str) -> bool:
+        """Whether a step gave this, so that later ones can name it."""
+        return object_id in self._names
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.inner, name)
         if name not in self._told:
@@ -142,7 +146,7 @@ def _plainer(story: Story, shows: Callable[[Story], bool]) -> Story:
     """Without the fields of messages, and the arguments, that are not needed."""
     for number in range(len(story)):
         for name, value in list(story[number]["with"].items()):
-            if _is_list_of_changes(value):
+            if _is_list(value):
                 for place in reversed(range(len(value))):
                     fewer = value[:place] + value[place + 1 :]
                     candidate = _with(story, number, name, fewer)
@@ -167,8 +171,8 @@ def _with(story: Story, number: int, name: str, value: Any) -> Story:
     return [*story[:number], step, *story[number + 1 :]]
 
 
-def _is_list_of_changes(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict | str) for one in value)
 
 
 def _paths(fields: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

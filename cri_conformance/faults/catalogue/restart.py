@@ -100,6 +100,17 @@ def _stuck(rpc: str) -> Operator:
     return operator(f"stuck-after-restart-{rpc}", rpc, says, step)
 
 
+def _held(rpc: str) -> Operator:
+    """Takes a while, as with a real runtime, so that a restart may break it off."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        if not _restarted(call, memory) and call.ended.wait(_HELD):
+            raise StatusError("CANCELLED", "the client went away")
+        return proceed(call.request)
+
+    return operator(f"held-{rpc}", rpc, f"{rpc} takes a while", step)
+
+
 def _set(path: str, value: Any, only: Callable[[Any], bool] = bool) -> Any:
     """Sets a field of the status in an answer."""
 
@@ -292,6 +303,10 @@ FAULTS: list[Fault] = [
     ),
     fault(
         "RuntimeService.StartContainer.retry-after-restart",
-        _refused("RemoveContainer", "half-started-after-restart"),
+        together(
+            _held("StartContainer"),
+            _refused("RemoveContainer"),
+            name="half-started-after-restart",
+        ),
     ),
 ]
