@@ -118,14 +118,17 @@ class Assay:
         oracle.look_at(base.rpc, outcome, self.yard.secrets)
         if isinstance(outcome, Ok):
             self.yard.made(base.rpc, outcome.response)
-        elif base.name == "full" and not self._doubtful and not oracle.no_answer(outcome):
-            # It takes time as it is: looked at now, what is left needs no search for its cause.
-            self.yard.left()
         elif oracle.broke_off(outcome):
             # UNAVAILABLE in the runtime's own words, of a registry, say, is an answer.
             self._doubtful |= isinstance(outcome, Unknown)
             self.pulse.check(f"{base.rpc} {words(mutations)}", base.rpc)
-        elif oracle.no_answer(outcome) and not streaming:
+        elif base.name == "full" and not self._doubtful and not oracle.no_answer(outcome):
+            # It takes time as it is: looked at now, what is left needs no search for its cause.
+            self.yard.left()
+        elif oracle.no_answer(outcome) and streaming:
+            # Rightly silent, or the end of all: asked at once, the call is known that was it.
+            self.pulse.check(f"{base.rpc} {words(mutations)}", base.rpc)
+        elif oracle.no_answer(outcome):
             self._doubtful = True
             # A loaded machine is slow once.
             again = self.raw.call(base.rpc, data, deadline=within)
