@@ -22,14 +22,14 @@ from cri_conformance.expect.explore import without_constants
 from cri_conformance.fuzz.campaign import Bench, Campaign
 from cri_conformance.fuzz.judging import CampaignJudge
 from cri_conformance.fuzz.patches import FOLDER, laid_over, patches, resolve
-from cri_conformance.fuzz.story import Recorder, Story, play
+from cri_conformance.fuzz.story import Story, play, told
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.suite.shown import in_a_word
 from cri_conformance.wire.outcome import Ok, Outcome
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 
-#: Requests of one turn.
-REQUESTS = 60
+#: Examples of one turn, and requests of one: what is done about an example is done for them all.
+EXAMPLES, EACH = 2, 30
 NOBODY = "f" * 64
 _OURS = Ours(
     sandboxes=("@sandbox",),
@@ -245,26 +245,29 @@ class RequestsPlayer:
         steps = Requests(campaign.runtime, campaign.judge, campaign.tools)
         found: list[tuple[Exception, Story]] = []
 
-        def example(step: tuple[str, dict[str, Any]]) -> None:
-            if found:
+        def example(data: st.DataObject) -> None:
+            # The simplest example comes first: it would be the simplest request time and again.
+            if not data.draw(st.booleans()):
                 return
-            recorder = Recorder(steps, ("send", "create", "spoiled"))
-            try:
-                getattr(recorder, step[0])(**step[1])
-            except Exception as error:
-                found.append((error, recorder.story))
-                return
-            call = step[1].get("call", step[0])
-            campaign.meter.meet(call, "", steps.answered)
-            campaign.step()
+            for _ in range(EACH):
+                if found:
+                    return
+                name, arguments = data.draw(STEPS)
+                try:
+                    getattr(steps, name)(**arguments)
+                except Exception as error:
+                    found.append((error, [told(name, arguments)]))
+                    return
+                campaign.meter.meet(arguments.get("call", name), "", steps.answered)
+                campaign.step()
 
         checked = hypothesis.settings(
-            max_examples=REQUESTS,
+            max_examples=1 + EXAMPLES,
             database=None,
             deadline=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
-        )(hypothesis.seed(seed)(hypothesis.given(step=STEPS)(example)))
+        )(hypothesis.seed(seed)(hypothesis.given(data=st.data())(example)))
         with without_constants():
             checked()
         for error, story in found:

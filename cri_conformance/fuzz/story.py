@@ -87,6 +87,11 @@ def encoded(value: Any, inner: Callable[[Any], Any] | None = None) -> Any:
     return value
 
 
+def told(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """A step that names no other."""
+    return {"do": name, "with": encoded(arguments)}
+
+
 class _Missing(Exception):
     """A step refers to what no step before it gave."""
 
