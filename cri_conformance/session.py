@@ -2,45 +2,35 @@
 """The pytest hooks of a run that judges a runtime.
 
 On the process that leads (the only one without pytest-xdist) the runtime is prepared
-before the first test and everything of ours removed after the last; reports are
-collected there. Workers get the facts as plain data.
+before the first test and everything of ours removed after the last; what comes of it
+``reporting.py`` makes a report of. Workers get the facts as plain data.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shlex
-import sys
-import time
 from collections import defaultdict
 from collections.abc import Generator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import cri_conformance
 from cri_conformance import header, records, settings
 from cri_conformance.contract import expectations
 from cri_conformance.contract.clause import Minor
-from cri_conformance.contract.profiles import NAMES
 from cri_conformance.contract.register import register
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect.explore import Depth
 from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import NotExercised, SuiteMistake
 from cri_conformance.leaving import Leaving
-from cri_conformance.report import exit as exit_codes
-from cri_conformance.report import folder, github, journal, junit, load, terminal
-from cri_conformance.report.collect import Collector
-from cri_conformance.report.environment import environment
-from cri_conformance.report.journal import Journal
-from cri_conformance.report.schema import EARLIER
+from cri_conformance.report.exit import INTERRUPTED
+from cri_conformance.report.load import ResultsError
 from cri_conformance.report.text import one_line
+from cri_conformance.reporting import BOUND, LATENCIES, Reporting
 from cri_conformance.selection import selected
 from cri_conformance.target import Facts, Preparation, Target, TargetError
 from cri_conformance.wire import endpoint
@@ -63,8 +53,6 @@ _CLAUSES_IN_NAME = 3
 
 _FACTS = "cri_facts"
 _SEED = "cri_seed"
-_BOUND = "cri_bound"
-_LATENCIES = "cri_latencies"
 
 
 def session_of(config: pytest.Config) -> Session:
@@ -80,7 +68,7 @@ def make(config: pytest.Config) -> Session:
         return Session(config)
     except expectations.ExpectationsError as error:
         raise pytest.UsageError(f"--cri-expectations: {error}") from None
-    except load.ResultsError as error:
+    except ResultsError as error:
         raise pytest.UsageError(f"--cri-baseline: {error}") from None
 
 
@@ -102,25 +90,16 @@ class Session:
         self._config = config
         named = self.settings.expectations
         self._expectations = expectations.find(named, register()) if named else None
-        baseline = self.settings.baseline
-        self._baseline = load.load(baseline) if baseline and self.leads else None
         #: The expectations that are about this runtime in its version.
         self._known = expectations.NONE
         self._bound: dict[str, list[str]] = defaultdict(list)
         self._preparation: Preparation | None = None
         self._host_before: Leaks | None = None
-        self._collector: Collector | None = None
-        self._results: Any = None
+        #: None in a worker.
+        self._reporting = Reporting(config, self.settings, self._bound) if self.leads else None
         self._leftovers: list[str] = []
-        self._stopped = ""
-        self._started = time.time()
         self._session: pytest.Session | None = None
         self._leaving = Leaving(self._stop, self._leave_at_once, self._leave_by_force)
-        self._journal: Journal | None = None
-        self._report_problem = ""
-        #: Whether tests that are not the suite's failed, or passed: a vendor's, on our fixtures.
-        self._foreign_failed = self._foreign_passed = False
-        self._foreign: list[junit.Foreign] = []
         self.matrix = bool(getattr(config.option, "cri_matrix", False))
 
     # -- start -----------------------------------------------------------------------
@@ -181,14 +160,6 @@ class Session:
         """Where a process of a campaign keeps its last state."""
         return self.settings.report / f"fuzz-{worker or 'main'}.json"
 
-    def _campaigns(self) -> list[dict[str, Any]]:
-        """The last state of each process of a campaign."""
-        found = []
-        for path in sorted(self.settings.report.glob("fuzz-*.json")):
-            with contextlib.suppress(OSError, ValueError):
-                found.append(json.loads(path.read_text(encoding="utf-8")))
-        return found
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         if self._config.option.collectonly:
@@ -196,9 +167,9 @@ class Session:
         self._session = session
         seconds = self.settings.run_timeout if self.leads else 0.0
         self._leaving.watch(seconds, f"the run took longer than --cri-run-timeout={seconds:g}")
-        if self.leads:
+        if self._reporting:
             self._prepare()
-            self._begin_journal()
+            self._reporting.begin(self.facts, self._known, self._leftovers)
         else:
             worker_input: dict[str, Any] = self._config.workerinput  # type: ignore[attr-defined]
             self.facts = Facts(**worker_input[_FACTS])
@@ -227,6 +198,7 @@ class Session:
             self.facts = preparation.__enter__().facts
             self._known = self._expected()
             self._leftovers = preparation.leftovers()
+            self._host_before = Leaks(self.facts.host_root, self.facts.log_root)
         except (TargetError, RuntimeGone) as error:
             preparation.__exit__()
             told = f"--cri-endpoint {self.settings.endpoint}: {one_line(str(error), 2000)}"
@@ -235,7 +207,6 @@ class Session:
             preparation.__exit__()
             raise
         self._preparation = preparation
-        self._host_before = Leaks(self.facts.host_root, self.facts.log_root)
 
     def _runs_suite(self) -> bool:
         """Whether tests of ours are run, not those of a vendor alone."""
@@ -251,23 +222,6 @@ class Session:
             return self._expectations.at(self.facts.runtime_name, self.facts.runtime_version)
         except expectations.ExpectationsError as error:
             raise pytest.UsageError(f"--cri-expectations: {error}") from None
-
-    def _begin_journal(self) -> None:
-        """What is found goes into a file at once; the report of an earlier run makes room."""
-        where = self.settings.report
-        folder.clear(where)
-        try:
-            begin = {
-                "suite": self._about_suite(complete=False),
-                "target": self._about_target(),
-                "environment": environment(),
-                "leftovers": [f"{EARLIER}{what}" for what in self._leftovers],
-                "owner": self.facts.run_owner,
-            }
-            self._journal = Journal(where / journal.NAME, begin)
-        except OSError as error:
-            # Told at the end too, if it still can't be written.
-            self._report_problem = f"the report can't be written to {where}: {error}"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -377,43 +331,6 @@ class Session:
                 return "warned", "w", "WARNED"
         return None
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        record = getattr(report, "cri", None)
-        if self.leads and record:
-            self._collecting().add(record)
-            if self._journal is not None:
-                self._journal.add(record, time.time() - self._started)
-            if record["blame"] == "environment" and "no longer answers" in record["message"]:
-                self._stopped = record["message"]
-        if getattr(report, "cri_foreign", False):
-            self._foreign_failed |= report.failed and not (record and record["blame"])
-            self._foreign_passed |= report.passed and report.when == "call" and not record
-            if self.leads and not record and (report.when == "call" or not report.passed):
-                self._foreign.append(
-                    junit.Foreign(
-                        test=report.nodeid,
-                        seconds=report.duration,
-                        outcome=report.outcome,
-                        details=report.longreprtext,
-                    )
-                )
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """A worker ended: what it collected, which the leading process did not."""
-        output: dict[str, Any] = getattr(node, "workeroutput", {})
-        for clause, tests in output.get(_BOUND, {}).items():
-            self._bound[clause] = tests
-        self._collecting().add_latencies(output.get(_LATENCIES, {}))
-
-    def _collecting(self) -> Collector:
-        if self._collector is None:
-            source = str(self.settings.baseline or "")
-            self._collector = Collector(
-                register(), self._bound, self._known, self._baseline, source
-            )
-        return self._collector
-
     # -- end -------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -434,30 +351,29 @@ class Session:
 
     def _stop(self, why: str) -> None:
         """Asked for by a signal ("") or the watchdog: also if something swallows the interrupt."""
-        self._stopped = self._stopped or why or exit_codes.INTERRUPTED
+        told = why or INTERRUPTED
+        if self._reporting:
+            told = self._reporting.stop(told)
         if self._session is not None:
-            self._session.shouldstop = self._stopped
+            self._session.shouldstop = told
 
     def _leave_at_once(self) -> None:
         """A second signal: nothing is removed, and nothing written that is not there already."""
-        if not self.leads or self._preparation is None:
+        if self._reporting is None or self._preparation is None:
             return
         lines = ["left at once: what this run made may still be there"]
         if self.settings.endpoint != endpoint.REFERENCE:
             lines.append(f"remove it with: {self.facts.sweep_command}")
-        if self._journal is not None:
-            where = shlex.quote(str(self.settings.report))
-            lines.append(f"see what was found with: cri-conformance report {where}")
-        self._say(lines)
+        self._say([*lines, *self._reporting.at_once_lines()])
 
     def _leave_by_force(self, why: str) -> int:
         """The end in good order does not come, and this is no longer the main thread."""
-        if not self.leads or self._preparation is None:
+        if self._reporting is None or self._preparation is None:
             return int(pytest.ExitCode.INTERRUPTED)
-        self._stopped = self._stopped or why
+        stopped = self._reporting.stop(why)
         objects = f"what this run made, as it had to be ended by force ({self.facts.sweep_command})"
-        status = self._report(int(pytest.ExitCode.INTERRUPTED), [objects])
-        lines = [f"ended by force: {self._stopped}", *self._end_lines()]
+        status = self._reporting.end(int(pytest.ExitCode.INTERRUPTED), [objects], self._latencies())
+        lines = [f"ended by force: {stopped}", *self._reporting.end_lines()]
         if self.settings.endpoint != endpoint.REFERENCE:
             lines.append(f"remove what is left with: {self.facts.sweep_command}")
         self._say(lines)
@@ -474,11 +390,11 @@ class Session:
             os.write(2, f"\n{text}".encode(errors="backslashreplace"))
 
     def _finish(self, session: pytest.Session, exitstatus: int) -> None:
-        if not self.leads:
+        if self._reporting is None:
             output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
-            output[_BOUND] = dict(self._bound)
-            if self.target:
-                output[_LATENCIES] = self.target.client.history.latencies.plain()
+            output[BOUND] = dict(self._bound)
+            output[LATENCIES] = self._latencies()
+            return
         if self._preparation is None:
             return
         try:
@@ -488,111 +404,18 @@ class Session:
             left = [f"what was not yet removed when it was stopped ({self.facts.sweep_command})"]
         self._preparation.__exit__()
         if exitstatus == pytest.ExitCode.INTERRUPTED:
-            self._stopped = self._stopped or exit_codes.INTERRUPTED
-        self._stopped = self._stopped or str(session.shouldfail or session.shouldstop or "")
-        session.exitstatus = self._report(int(exitstatus), left)
-        if self._foreign_passed and not self._results["tests"]:
-            # They were given fixtures, and asked for no verdict on any clause.
-            session.exitstatus = exitstatus
-        if self._foreign_failed and session.exitstatus not in (1, 2, 3, 4):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            self._reporting.stop(INTERRUPTED)
+        self._reporting.stop(str(session.shouldfail or session.shouldstop or ""))
+        session.exitstatus = self._reporting.end(int(exitstatus), left, self._latencies())
 
-    def _report(self, exitstatus: int, left: list[str]) -> int:
-        """Write the report; the run's exit status. ``left``: what could not be removed."""
-        collector = self._collecting()
-        if self.target:
-            collector.add_latencies(self.target.client.history.latencies.plain())
-        self._results = collector.results(
-            self._about_suite(complete=not self._stopped),
-            self._about_target(),
-            environment(),
-            [*(f"{EARLIER}{what}" for what in self._leftovers), *left],
-            self._campaigns(),
-        )
-        where = self.settings.report
-        try:
-            folder.write(self._results, where, self._foreign)
-            self._report_problem = ""
-        except OSError as error:
-            self._report_problem = f"the report can't be written to {where}: {error}"
-        step_summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
-        if step_summary and not self.matrix:
-            from cri_conformance.report import markdown
-
-            with contextlib.suppress(OSError):
-                markdown.append(self._results, Path(step_summary))
-        if self._journal is not None:
-            self._journal.close(remove=not self._report_problem)
-            self._journal = None
-        return exit_codes.status(self._results, exitstatus)
-
-    def _end_lines(self) -> list[str]:
-        """What the run came to in one line, and where its report is."""
-        where = self._report_problem or f"report: {self.settings.report / folder.PAGE}"
-        return [terminal.said(self._results)[0], where]
-
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        if self._results is None:
-            return
-        terminalreporter.section("contract")
-        verbose = self._config.get_verbosity()
-        for line, markup in terminal.summary_lines(self._results, verbose):
-            terminalreporter.write_line(line, **markup)
-        *_, where = self._end_lines()
-        terminalreporter.write_line(where, red=bool(self._report_problem))
-        if os.environ.get("GITHUB_ACTIONS") == "true" and not self.matrix:
-            for line in github.lines(self._results):
-                terminalreporter.write_line(line)
+    def _latencies(self) -> dict[str, Any]:
+        """How long this process's calls took."""
+        return self.target.client.history.latencies.plain() if self.target else {}
 
     def _leaks(self) -> list[str]:
         """What this run's scopes have left on the runtime's host, in words."""
-        if self._host_before is None or self._collector is None or self.matrix:
+        quiet = self._reporting is None or not self._reporting.heard
+        if self._host_before is None or quiet or self.matrix:
             return []
         found = self._host_before.left(frozenset(), within=_LEAKS_WITHIN)
         return [f"on the host: {line}" for line in found]
-
-    def _about_suite(self, *, complete: bool) -> dict[str, Any]:
-        chosen = self.settings
-        selection = {
-            "clause": chosen.clause,
-            "levels": sorted(chosen.levels),
-            "keyword": self._config.option.keyword,
-            "markexpr": self._config.option.markexpr,
-            "fuzz": str(chosen.fuzz or ""),
-            "shared_node": chosen.shared_node,
-            "paths": []
-            if self._config.args_source is not pytest.Config.ArgsSource.ARGS
-            else list(self._config.args),
-        }
-        return {
-            "version": cri_conformance.__version__,
-            "depth": chosen.depth,
-            "seed": chosen.seed,
-            "strict": chosen.strict,
-            "selection": {key: value for key, value in selection.items() if value},
-            "command": shlex.join(["pytest", *sys.argv[1:]]),
-            "workers": int(getattr(self._config.option, "numprocesses", 0) or 1),
-            "started": datetime.fromtimestamp(self._started, UTC).isoformat(timespec="seconds"),
-            "seconds": round(time.time() - self._started, 3),
-            "complete": complete,
-            "stopped": self._stopped,
-            "as_of": chosen.as_of,
-            "profiles": [name for name in NAMES if name in chosen.profiles],
-        }
-
-    def _about_target(self) -> dict[str, Any]:
-        plain = self.facts.plain()
-        keys = (
-            "image_endpoint",
-            "runtime_name",
-            "runtime_version",
-            "runtime_api_version",
-            "minor",
-            "minor_source",
-            "isolates",
-            "handler",
-            "image",
-            "status",
-            "info",
-        )
-        return {"endpoint": self.settings.endpoint, **{key: plain[key] for key in keys}}
