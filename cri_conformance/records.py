@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cri_conformance.contract.verdict import ClauseRecord, Verdict, rank
+from cri_conformance.contract.verdict import ClauseRecord, Reason, Verdict, rank
 from cri_conformance.expect.judge import Judge
 from cri_conformance.expect.violation import (
     Ended,
@@ -25,6 +25,7 @@ from cri_conformance.expect.violation import (
 )
 from cri_conformance.report.terminal import failure_text
 from cri_conformance.report.text import visible
+from cri_conformance.selection import selected
 from cri_conformance.settings import Settings
 from cri_conformance.target import Target
 from cri_conformance.wire.history import CallRecord, in_lines
@@ -85,7 +86,7 @@ def attach(
         _skip(item, report, error)
     elif isinstance(error, Ended):
         report.outcome, report.longrepr = "passed", None
-    clauses = _clauses(item, judge, error)
+    clauses = _clauses(item, settings, judge, error)
     blame, message = _blame(error)
     if blame == "suite" and not ours and not isinstance(error, SuiteMistake):
         blame = ""
@@ -197,7 +198,8 @@ def replay_command(settings: Settings, clauses: list[ClauseRecord], path: str = 
     """
     worst_first = sorted(clauses, key=lambda record: rank(Verdict(record["verdict"])))
     pattern = worst_first[0]["clause"] if worst_first else ""
-    words = ["pytest", *settings.options(), *([f"--cri-clause={pattern}"] if pattern else [])]
+    words = ["pytest", *settings.options(), f"--cri-report={settings.replay_report}"]
+    words += [f"--cri-clause={pattern}"] if pattern else []
     return shlex.join([*words, path] if path else words)
 
 
@@ -258,7 +260,7 @@ def _blame(error: BaseException | None) -> tuple[str, str]:
 
 
 def _clauses(
-    item: pytest.Item, judge: Judge | None, error: BaseException | None
+    item: pytest.Item, settings: Settings, judge: Judge | None, error: BaseException | None
 ) -> list[ClauseRecord]:
     """The records of every clause the test is bound to, judged or not."""
     records = dict(judge.records) if judge else {}
@@ -268,11 +270,17 @@ def _clauses(
     elif isinstance(error, Violation):
         # The test ended at its first violation: what it had still to judge was not exercised.
         verdict, reason = Verdict.NOT_EXERCISED, f"the test ended at {error.clause.id}, broken"
+    wanted = selected(settings)
     for clause in bound_clauses(item):
-        if clause not in records:
-            records[clause] = ClauseRecord(
-                clause=clause, verdict=str(verdict), permitted="", actual="", reason=reason
-            )
+        if clause in records:
+            continue
+        found, why = verdict, reason
+        if wanted is not None and clause not in wanted:
+            # Nobody asked for it, so nothing came in between.
+            found, why = Verdict.NOT_EXERCISED, f"{Reason.SWITCHED_OFF}: not selected"
+        records[clause] = ClauseRecord(
+            clause=clause, verdict=str(found), permitted="", actual="", reason=why
+        )
     return list(records.values())
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 import cri_conformance
+from cri_conformance import records
 from cri_conformance.contract import expectations
 from cri_conformance.contract.profiles import NAMES
 from cri_conformance.contract.register import register
@@ -51,6 +52,8 @@ class Reporting:
         self._config = config
         self._settings = settings
         self._bound = bound
+        #: Node ids of the tests that are to run: what was deselected is not cut short.
+        self._chosen: set[str] = set()
         self._baseline = load.load(settings.baseline) if settings.baseline else None
         self._started = time.time()
         self._facts: Facts
@@ -72,7 +75,9 @@ class Reporting:
         self._facts = facts
         self._leftovers = [f"{EARLIER}{what}" for what in leftovers]
         source = str(self._settings.baseline or "")
-        self._collector = Collector(register(), self._bound, known, self._baseline, source)
+        self._collector = Collector(
+            register(), self._bound, known, self._baseline, source, self._chosen
+        )
         where = self._settings.report
         folder.clear(where)
         try:
@@ -91,6 +96,20 @@ class Reporting:
         self._config.pluginmanager.register(self, NAME)
 
     # -- what comes ------------------------------------------------------------------
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if session.items:
+            self._choose(records.node_id(item) for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        # Behind an id pytest-xdist may have put a group.
+        self._choose(name for id_ in ids for name in (id_, id_.rpartition("@")[0] or id_))
+
+    def _choose(self, tests: Iterable[str]) -> None:
+        """Once: all workers collect the same."""
+        if not self._chosen:
+            self._chosen.update(tests)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         record = getattr(report, "cri", None)

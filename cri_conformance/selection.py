@@ -3,26 +3,21 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
-from cri_conformance.contract import ages
-from cri_conformance.contract.profiles import profile_of
+from cri_conformance.contract.narrowing import narrowed
 from cri_conformance.contract.register import register
 from cri_conformance.settings import Settings
 
 
+@cache
 def selected(chosen: Settings) -> frozenset[str] | None:
     """Clauses that the options leave in; None for all. Raises pytest.UsageError."""
     if not (chosen.clause or chosen.levels or chosen.profiles or chosen.as_of):
         return None
-    clauses = register().matching(chosen.clause or "*")
-    found = frozenset(
-        c.id
-        for c in clauses
-        if (not chosen.levels or c.level in chosen.levels)
-        and (not chosen.profiles or profile_of(c.element) in chosen.profiles)
-        and not ages.younger(c, chosen.as_of)
-    )
+    found = narrowed(register(), chosen.clause, chosen.levels, chosen.profiles, chosen.as_of)
     if not found:
         raise pytest.UsageError(
             f"no clause matches --cri-clause {chosen.clause!r}"

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from cri_conformance import header, records, settings
+from cri_conformance import header, records, settings, told_once
 from cri_conformance.contract import expectations
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
@@ -33,6 +33,7 @@ from cri_conformance.report.text import one_line
 from cri_conformance.reporting import BOUND, LATENCIES, Reporting
 from cri_conformance.selection import selected
 from cri_conformance.target import Facts, Preparation, Target, TargetError
+from cri_conformance.told_once import ToldOnce
 from cri_conformance.wire import endpoint
 from cri_conformance.wire.leaks import Leaks
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
@@ -170,6 +171,8 @@ class Session:
         if self._reporting:
             self._prepare()
             self._reporting.begin(self.facts, self._known, self._leftovers)
+            if not self.matrix:
+                self._config.pluginmanager.register(ToldOnce(), told_once.NAME)
         else:
             worker_input: dict[str, Any] = self._config.workerinput  # type: ignore[attr-defined]
             self.facts = Facts(**worker_input[_FACTS])
@@ -272,15 +275,24 @@ class Session:
             label = " ".join(ids) if few else f"{len(ids)} clauses"
             metafunc.parametrize("cri_clauses", [tuple(ids)], ids=[label])
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
+        # Before anything is deselected: a clause whose tests are left out has tests all the same.
+        for item in items:
+            for clause in records.bound_clauses(item):
+                self._bound[clause].append(records.node_id(item))
+        yield
+        self._deselect(items)
+
+    def _deselect(self, items: list[pytest.Item]) -> None:
+        """Leave out the tests of clauses that the options leave out."""
         chosen = selected(self.settings)
         kept: list[pytest.Item] = []
         dropped: list[pytest.Item] = []
         for item in items:
             clauses = records.bound_clauses(item)
-            for clause in clauses:
-                self._bound[clause].append(records.node_id(item))
             campaign = item.path == CAMPAIGN
             wanted = chosen is None or campaign or bool(chosen.intersection(clauses))
             if campaign and self.settings.fuzz:

@@ -83,6 +83,12 @@ class Settings:
     def nightly(self) -> bool:
         return self.depth == "nightly"
 
+    @property
+    def replay_report(self) -> Path:
+        """Where the report of a replay goes: beside the run's own, which is still being read."""
+        beside, here = self.report.with_name("replay"), Path.cwd()
+        return beside.relative_to(here) if beside.is_relative_to(here) else beside
+
     def options(self) -> list[str]:
         """The options that another run needs to see the same verdicts.
 

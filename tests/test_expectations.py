@@ -157,6 +157,21 @@ def test_a_mistake_is_one_line_with_the_file(tmp_path: Path, text: str, said: st
     assert "\n" not in str(caught.value)
 
 
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    path = _write(tmp_path, _entry("No.Such", review='"x"') + _entry() + _entry(flaky='"often"'))
+    with pytest.raises(ExpectationsError) as caught:
+        load(path, register())
+    told = str(caught.value).splitlines()
+    assert [line.partition(", ")[2].partition(":")[0] for line in told] == [
+        "entry 1",
+        "entry 1",
+        "entry 3",
+    ]
+    assert "there is no clause" in told[0]
+    assert "review is a day" in told[1]
+    assert 'as in "1 in 70"' in told[2]
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ExpectationsError, match=r"can't read .*none\.toml"):
         load(tmp_path / "none.toml", register())

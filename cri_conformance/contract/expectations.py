@@ -25,7 +25,7 @@ import datetime
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from itertools import pairwise
@@ -47,7 +47,7 @@ _SHIPPED = "expectations"
 
 
 class ExpectationsError(Exception):
-    """The file can't be used; one line: the file, what is wrong, what to do."""
+    """The file can't be used; a line for each mistake: the file, what is wrong, what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,53 +178,74 @@ def parse(text: str, source: str, register: Register) -> Expectations:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ExpectationsError(f"{source}: write each entry as [[{_TABLE}]], in double brackets")
     found: list[Expectation] = []
+    wrong: list[str] = []
     for number, entry in enumerate(entries, start=1):
-        try:
-            found.append(_expectation(entry, register))
-            _apart([e for e in found if e.clause == found[-1].clause])
-        except ValueError as error:
-            raise ExpectationsError(f"{source}, entry {number}: {error}") from None
+        problems = list(_problems(entry, register))
+        if not problems:
+            made = _expectation(entry)
+            problems = list(_together(made, found))
+            found.append(made)
+        wrong += [f"{source}, entry {number}: {problem}" for problem in problems]
+    if wrong:
+        raise ExpectationsError("\n".join(wrong))
     return Expectations(source, runtime, tuple(found))
 
 
-def _expectation(entry: dict[str, Any], register: Register) -> Expectation:
-    if strange := sorted(entry.keys() - set(_KEYS)):
-        raise ValueError(f"unknown key {strange[0]!r}; there are {', '.join(_KEYS)}")
-    for key in _TEXTS:
-        if not isinstance(entry.get(key, ""), str):
-            raise ValueError(f"{key} is a text in quotes, not {entry[key]!r}")
+def _problems(entry: dict[str, Any], register: Register) -> Iterator[str]:
+    """All that is wrong with an entry by itself."""
+    for key in sorted(entry.keys() - set(_KEYS)):
+        yield f"unknown key {key!r}; there are {', '.join(_KEYS)}"
+    if strange := [key for key in _TEXTS if not isinstance(entry.get(key, ""), str)]:
+        for key in strange:
+            yield f"{key} is a text in quotes, not {entry[key]!r}"
+        return
     clause = entry.get("clause", "")
     if not clause:
-        raise ValueError("no clause; give the id that the report shows")
-    if clause not in register:
+        yield "no clause; give the id that the report shows"
+    elif clause not in register:
         near = difflib.get_close_matches(clause, register.clauses, n=1, cutoff=0.8)
         meant = f"did you mean {near[0]}?" if near else "`cri-conformance clauses` lists them"
-        raise ValueError(f"there is no clause {clause!r}; {meant}")
-    if register[clause].level is Level.MAY:
-        raise ValueError(f"{clause} is a MAY, which is never judged; remove the entry")
+        yield f"there is no clause {clause!r}; {meant}"
+    elif register[clause].level is Level.MAY:
+        yield f"{clause} is a MAY, which is never judged; remove the entry"
     if not entry.get("reason", "").strip():
-        raise ValueError(f"{clause} has no reason; say why it is known, as in an issue's title")
-    since, until = (
-        Version.bound(entry[key]) if entry.get(key) else None for key in ("since", "until")
-    )
-    if since and until and not since < until:
-        raise ValueError(
-            f"{clause}: no version lies from {since} to before {until}; until is the first "
-            "version without the violation"
-        )
+        yield f"{clause} has no reason; say why it is known, as in an issue's title".lstrip()
+    for read in (_span, _day, _rate):
+        try:
+            read(entry)
+        except ValueError as error:
+            yield str(error)
+
+
+def _expectation(entry: dict[str, Any]) -> Expectation:
+    """Of an entry without problems."""
+    since, until = _span(entry)
     return Expectation(
-        clause=clause,
+        clause=entry["clause"],
         reason=entry["reason"].strip(),
         link=entry.get("link", ""),
         evidence=entry.get("evidence", "").strip(),
         since=since,
         until=until,
-        review=_day(entry.get("review")),
-        flaky=_rate(entry.get("flaky", "")),
+        review=_day(entry),
+        flaky=_rate(entry),
     )
 
 
-def _day(value: object) -> datetime.date | None:
+def _span(entry: dict[str, Any]) -> tuple[Version | None, Version | None]:
+    since, until = (
+        Version.bound(entry[key]) if entry.get(key) else None for key in ("since", "until")
+    )
+    if since and until and not since < until:
+        raise ValueError(
+            f"{entry.get('clause', '')}: no version lies from {since} to before {until}; until is "
+            "the first version without the violation"
+        )
+    return since, until
+
+
+def _day(entry: dict[str, Any]) -> datetime.date | None:
+    value = entry.get("review")
     # A TOML date and time is a date too, in Python; here it would only confuse.
     if value is None or (
         isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
@@ -233,19 +254,22 @@ def _day(value: object) -> datetime.date | None:
     raise ValueError(f"review is a day without quotes, as in 2027-01-31, not {value!r}")
 
 
-def _rate(text: str) -> str:
+def _rate(entry: dict[str, Any]) -> str:
+    text: str = entry.get("flaky", "")
     match = _RATE.fullmatch(text)
     if text and not (match and int(match[1]) < int(match[2])):
         raise ValueError(f'flaky is the rate that was measured, as in "1 in 70", not {text!r}')
     return text
 
 
-def _apart(same: list[Expectation]) -> None:
-    """Raises ValueError if two entries of one clause are about the same version."""
+def _together(made: Expectation, others: Iterable[Expectation]) -> Iterator[str]:
+    """Whether another entry of its clause is about the same version."""
     lowest = Version((), (-2, 0))
+    same = [made, *(other for other in others if other.clause == made.clause)]
     for one, next_ in pairwise(sorted(same, key=lambda e: e.since or lowest)):
         if one.until is None or next_.since is None or next_.since < one.until:
-            raise ValueError(
-                f"{one.clause} stands twice for the same versions; keep one of them, or part "
+            yield (
+                f"{made.clause} stands twice for the same versions; keep one of them, or part "
                 "them by since and until"
             )
+            return

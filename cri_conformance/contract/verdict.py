@@ -45,6 +45,10 @@ class Reason(StrEnum):
     YOUNGER = "RPC or wording younger than the runtime"
     REMOTE = "endpoint remote"
     SWITCHED_OFF = "switched off by option"
+    NO_REGISTRY = "registry out of the runtime's reach"
+    OTHERS = "others use the node"
+    NOT_INSTALLED = "not installed here"
+    NO_OCCASION = "its occasion did not arise"
     UNOBSERVABLE = "not observable by a client"
     UNTESTED = "no test yet"
 

@@ -42,7 +42,7 @@ class Tools:
         self._stack.callback(made.close)
         probe = made.serve()
         if not isinstance(made.pull(probe.reference), Ok) and not registry.seen(probe.repository):
-            raise NotExercised(Reason.SWITCHED_OFF, "the runtime does not come to our registry")
+            raise NotExercised(Reason.NO_REGISTRY, "the runtime does not come to our registry")
         return made
 
     @cached_property

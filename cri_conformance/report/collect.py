@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 from cri_conformance.api.descriptors import descriptor_set
@@ -57,8 +57,12 @@ class Collector:
         expectations: Mapping[str, Expectation] | Applied,
         baseline: Results | None = None,
         baseline_source: str = "",
+        chosen: Container[str] = (),
     ) -> None:
-        """``bound`` (clause id → node ids) is read at the end, so it may still be filled."""
+        """``bound`` (clause id → node ids) is read at the end, so it may still be filled.
+
+        So is ``chosen``: the tests that were to run, as far as that is known.
+        """
         self._register = register
         self._bound = bound
         if not isinstance(expectations, Applied):
@@ -67,6 +71,7 @@ class Collector:
         self._expectations = expectations.entries
         self._baseline = baseline
         self._baseline_source = baseline_source
+        self._chosen = chosen
         self._tests: list[TestRecord] = []
         self._latencies: list[Mapping[str, Any]] = []
 
@@ -133,7 +138,8 @@ class Collector:
         # The same test speaks for the clause in every run: the first by its name.
         spoken = next((one.record for one in found if one.record["verdict"] == verdict), None)
         bound = self._bound.get(clause.id, [])
-        reason = spoken["reason"] if spoken else _unspoken(clause, bool(bound), suite)
+        chosen = any(test in self._chosen for test in bound)
+        reason = spoken["reason"] if spoken else _unspoken(clause, bool(bound), chosen, suite)
         profile = profile_of(clause.element)
         if verdict is Verdict.NOT_EXERCISED and bound:
             reason = _left_out(clause, profile, suite) or reason
@@ -162,13 +168,15 @@ class Collector:
         )
 
 
-def _unspoken(clause: Clause, bound: bool, suite: Suite) -> str:
-    """Why no test spoke of a clause."""
+def _unspoken(clause: Clause, bound: bool, chosen: bool, suite: Suite) -> str:
+    """Why no test spoke of a clause. ``chosen``: one was to run."""
     if suite["selection"].get("fuzz"):
         return f"{Reason.SWITCHED_OFF}: the campaign did not come by it"
+    if not bound and untested(clause.needs) is Reason.UNTESTED and suite["selection"].get("paths"):
+        return f"{Reason.SWITCHED_OFF}: not among the tests that were named"
     if not bound:
         return untested(clause.needs)
-    if not suite["complete"]:
+    if chosen and not suite["complete"]:
         return f"the run ended before its test: {suite['stopped']}".rstrip(": ")
     return f"{Reason.SWITCHED_OFF}: not selected"
 

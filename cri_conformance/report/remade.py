@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from cri_conformance.contract.narrowing import narrowed
 from cri_conformance.contract.register import register
 from cri_conformance.report import journal
 from cri_conformance.report.collect import Collector
@@ -26,10 +27,20 @@ def results(folder: Path, bound: Callable[[], dict[str, list[str]]]) -> Results:
     if not path.exists():
         return load(folder)
     read = journal.read(path)
-    collector = Collector(register(), bound(), {})
+    suite, tests = read.begin["suite"], bound()
+    selection = suite["selection"]
+    clauses = narrowed(
+        register(),
+        selection.get("clause", ""),
+        selection.get("levels", ()),
+        suite["profiles"],
+        suite["as_of"],
+    )
+    chosen = {test for clause in clauses for test in tests.get(clause, ())}
+    collector = Collector(register(), tests, {}, chosen=chosen)
     for record in read.tests:
         collector.add(record)
-    about = {**read.begin["suite"], "seconds": read.seconds, "stopped": STOPPED}
+    about = {**suite, "seconds": read.seconds, "stopped": STOPPED}
     return collector.results(
         about, read.begin["target"], read.begin["environment"], read.begin["leftovers"]
     )

@@ -15,6 +15,7 @@ from cri_conformance.report.cards import RICH, Card, Trouble, cards, troubles
 from cri_conformance.report.exit import Ending, ending, failures, judged
 from cri_conformance.report.latency import MARKS, LatencyRow, latency_row
 from cri_conformance.report.lifecycle import Table, tables
+from cri_conformance.report.profiles import State
 from cri_conformance.report.schema import EARLIER, ClauseResult, ProfileResult, Results
 from cri_conformance.report.terminal import said
 from cri_conformance.report.text import count, took
@@ -98,6 +99,9 @@ class View:
 
     def profile_tone(self, profile: ProfileResult) -> str:
         """The class that colours a profile's verdict."""
+        if profile["verdict"] == State.PARTIAL and self.results["suite"]["selection"]:
+            # That it was judged in part is the user's choice, and nothing to be warned of.
+            return "v-not-exercised"
         return _PROFILE_TONES.get(profile["verdict"], "v-not-exercised")
 
     def reason(self, clause: ClauseResult) -> str:
@@ -124,7 +128,7 @@ def view(results: Results) -> View:
         warned=warned,
         troubles=troubles(tests),
         stale=[clause for clause in clauses if clause["id"] in stale],
-        tree=tree(clauses),
+        tree=tree(clauses, judged_first=bool(results["suite"]["selection"])),
         kinds=sorted({clause["kind"] for clause in clauses}),
         levels=list(dict.fromkeys(clause["level"] for clause in clauses)),
         lifecycle=tables(results["lifecycle"], clauses),
@@ -140,7 +144,11 @@ def view(results: Results) -> View:
     )
 
 
-_PROFILE_TONES = {"conformant": "v-held", "partial": "v-warned", "broken": "v-broken"}
+_PROFILE_TONES: dict[str, str] = {
+    State.CONFORMANT: "v-held",
+    State.PARTIAL: "v-warned",
+    State.BROKEN: "v-broken",
+}
 _TONES = {
     Ending.HELD: ("good", "CONFORMS"),
     Ending.BROKEN: ("bad", "BROKEN"),
@@ -195,14 +203,25 @@ def banner(results: Results) -> Banner:
     return Banner(tone, headline, sentence[:1].upper() + sentence[1:] + ".", notes)
 
 
-def tree(clauses: list[ClauseResult]) -> dict[str, list[Branch]]:
-    """Service → calls → the call's own clauses, then those of its messages, in register order."""
+def tree(clauses: list[ClauseResult], *, judged_first: bool = False) -> dict[str, list[Branch]]:
+    """Service → calls → the call's own clauses, then those of its messages, in register order.
+
+    ``judged_first``: calls of which something was judged come before the others, and so do
+    clauses that were, within their message.
+    """
+    if judged_first:
+        clauses = sorted(clauses, key=_idle)
     order: dict[str, dict[str, dict[str, Group]]] = {}
     # The files of messages come before those of services, so the clauses' order is not the calls'.
     ranks = {call: rank for rank, call in enumerate(calls(descriptor_set()))}
+    busy = {_place(clause) for clause in clauses if judged_first and not _idle(clause)}
     for service, call in sorted(
         dict.fromkeys(_place(clause) for clause in clauses),
-        key=lambda place: (place[0] == OTHER, ranks.get(".".join(place), -1)),
+        key=lambda place: (
+            place[0] == OTHER,
+            place not in busy,
+            ranks.get(".".join(place), -1),
+        ),
     ):
         order.setdefault(service, {})[call] = {"": Group("")}
     for clause in clauses:
@@ -221,6 +240,10 @@ def tree(clauses: list[ClauseResult]) -> dict[str, list[Branch]]:
         ]
         for service, branches in order.items()
     }
+
+
+def _idle(clause: ClauseResult) -> bool:
+    return clause["verdict"] == Verdict.NOT_EXERCISED
 
 
 #: Where clauses hang that no call reaches.

@@ -131,7 +131,7 @@ def pulls(runtime: Runtime, registry: Registry, cri_target: Target) -> Iterator[
     """Images of this test's own, pulled from our registry; removed after it."""
     facts = cri_target.facts
     if facts.no_pulls:
-        raise NotExercised(Reason.SWITCHED_OFF, facts.no_pulls)
+        raise NotExercised(Reason.NO_REGISTRY, facts.no_pulls)
     made = Pulls(runtime, registry, facts.architecture)
     yield made
     made.close()

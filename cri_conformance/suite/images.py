@@ -165,7 +165,7 @@ class Images:
     def _load(self, name: str, image: oci.Image) -> str:
         if not self._loader:
             raise NotExercised(
-                Reason.SWITCHED_OFF,
+                Reason.NO_REGISTRY,
                 f"{self._why}; let the runtime pull from there, or give --cri-image-loader",
             )
         reference = f"localhost/cri-conformance/{name}:{self._tag}"
@@ -175,11 +175,11 @@ class Images:
                 archive.write(path, reference, image)
                 load.load(path, self._loader)
             except (OSError, load.LoadError) as error:
-                raise NotExercised(Reason.SWITCHED_OFF, f"{self._why}; {error}") from None
+                raise NotExercised(Reason.NO_REGISTRY, f"{self._why}; {error}") from None
         try:
             poll(lambda: self.has(reference), bool, _KNOWN_WITHIN, f"the image {reference}")
         except SetupFailed as error:
-            raise NotExercised(Reason.SWITCHED_OFF, f"{self._why}; {error}") from None
+            raise NotExercised(Reason.NO_REGISTRY, f"{self._why}; {error}") from None
         return reference
 
     def move(self, name: str, image: oci.Image) -> Outcome:

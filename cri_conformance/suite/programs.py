@@ -71,4 +71,4 @@ def _or_skip(make: Callable[[], builder.Root], before: str = "") -> builder.Root
     try:
         return make()
     except builder.ImageError as error:
-        raise NotExercised(Reason.SWITCHED_OFF, f"{before}{error}") from None
+        raise NotExercised(Reason.NOT_INSTALLED, f"{before}{error}") from None

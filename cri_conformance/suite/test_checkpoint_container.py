@@ -171,6 +171,6 @@ def test_what_is_not_there(
     try:
         outcome = _checkpoint(runtime, judge, idle.id[:-1], location)
     except UnsafeCall as refused:
-        judge.not_exercised(f"{_RPC}.short-id", Reason.SWITCHED_OFF, str(refused))
+        judge.not_exercised(f"{_RPC}.short-id", Reason.OTHERS, str(refused))
     else:
         judge.record(f"{_RPC}.short-id", str(outcome).replace(idle.id[:-1], "ID"))

@@ -56,7 +56,7 @@ def by_id(
     name = images.plain
     pulled = images.pulled("plain")
     if not pulled:
-        judge.skip(Reason.SWITCHED_OFF, "the image was loaded and not pulled")
+        judge.skip(Reason.NO_REGISTRY, "the image was loaded and not pulled")
     config = runtime.container_config(shared_sandbox, command=images.program.idle)
     config.image.CopyFrom(types.ImageSpec(image=pulled, user_specified_image=name))
     return pulled, config

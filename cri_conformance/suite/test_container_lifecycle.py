@@ -14,6 +14,7 @@ import pytest
 
 from cri_conformance.api import types
 from cri_conformance.build.messages import IDLE
+from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, NotExercised, clause
 from cri_conformance.suite.stepper import MISSING_COMMAND, unknown_id
 from cri_conformance.suite.views import container_states
@@ -156,7 +157,9 @@ def test_the_codes_for_what_is_absent(judge: Judge, absences: Absences) -> None:
 def test_a_stopped_sandbox_is_not_called_absent(judge: Judge, absences: Absences) -> None:
     outcome = absences.outcomes["stopped sandbox"]
     if not isinstance(outcome, Refused):
-        raise NotExercised("CreateContainer in a stopped sandbox is not refused", "")
+        raise NotExercised(
+            Reason.NO_OCCASION, "CreateContainer in a stopped sandbox is not refused"
+        )
     judge.that(
         f"{_CREATE}.stopped-sandbox-code",
         outcome.code != "NOT_FOUND",

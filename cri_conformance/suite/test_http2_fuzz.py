@@ -25,7 +25,7 @@ _NIGHTLY_FACTOR = 40
 @pytest.fixture(scope="module")
 def besieged(cri_target: Target) -> Siege:
     if not siege.possible():
-        raise NotExercised(Reason.SWITCHED_OFF, "install cri-conformance[fuzz]")
+        raise NotExercised(Reason.NOT_INSTALLED, "install cri-conformance[fuzz]")
     return Siege(cri_target.client)
 
 

@@ -118,7 +118,7 @@ def test_what_a_pull_returned_is_mounted(
     _since(judge, name)
     # Asked for first: that brings the image.
     if not (images.plain and (pulled := images.pulled("plain"))):
-        judge.skip(Reason.SWITCHED_OFF, "the image was loaded, not pulled")
+        judge.skip(Reason.NO_REGISTRY, "the image was loaded, not pulled")
     tried = _try(runtime, shared_sandbox, pulled)
     judge.equal(name, tried.found.get("marker"), _text(_MARKER), f"({tried.outcome})")
 

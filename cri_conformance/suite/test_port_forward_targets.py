@@ -88,7 +88,7 @@ def test_empty_id_is_refused(runtime: Runtime, ports: Ports, judge: Judge) -> No
     try:
         tried = attempt(runtime, "", ports.number["echo"])
     except UnsafeCall as refused:
-        judge.skip(Reason.SWITCHED_OFF, f"others are on the node: {refused}")
+        judge.skip(Reason.OTHERS, f"{refused}")
     judge.that(f"{_ID}.empty", tried.failed, permitted="an error", actual=tried)
 
 

@@ -164,7 +164,7 @@ def test_no_port_of_the_runtimes_choice(
         judge.skip(Reason.YOUNGER, "told of port zero since 1.33")
     mapped: Mapped = request.getfixturevalue("mapped")
     if foreign_sandboxes(runtime):
-        judge.skip(Reason.SWITCHED_OFF, "ports of other pods on this node are left alone")
+        judge.skip(Reason.OTHERS, "ports of other pods are left alone")
     wanted = _word("tcp", mapped.ports["none"])
     first, last = map(int, _read(host, "/proc/sys/net/ipv4/ip_local_port_range").split())
     # Programs that listened before the sandbox was there are left alone.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from cri_conformance.api import types
+from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import Judge, NotExercised, clause
 from cri_conformance.wire.outcome import Ok, Outcome, Refused
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
@@ -84,7 +85,7 @@ def _refused_run(runtime: Runtime, config: types.PodSandboxConfig) -> Refused:
             return outcome
         if isinstance(outcome, Ok):
             runtime.get("RemovePodSandbox", pod_sandbox_id=outcome.response.pod_sandbox_id)
-    raise NotExercised("no RunPodSandbox that the runtime refuses was found", "")
+    raise NotExercised(Reason.NO_OCCASION, "no RunPodSandbox that the runtime refuses was found")
 
 
 @clause(f"{_RUN}.failed-not-ready", f"{_RUN}.failed-leftover")
@@ -110,7 +111,7 @@ def test_a_corrected_run_gets_the_name_of_a_refused_one(runtime: Runtime, judge:
     _refused_run(runtime, config)
     if left := listed_sandboxes(runtime, config.metadata.name):
         # The promise is made for calls that left nothing; the kubelet would take the next attempt.
-        raise NotExercised(f"the refused call left {left[0].id} in the list", "")
+        raise NotExercised(Reason.NO_OCCASION, f"the refused call left {left[0].id} in the list")
     judge.ok(f"{_RUN}.name-free-after-failure", runtime.run_sandbox(config))
 
 
@@ -137,7 +138,7 @@ def test_a_ready_network_takes_a_sandbox(runtime: Runtime, judge: Judge) -> None
 def _ready_or_skip(runtime: Runtime, kind: str) -> None:
     conditions = {one.type: one.status for one in runtime.get("Status").status.conditions}
     if not conditions.get(kind):
-        raise NotExercised(f"the condition {kind} is not true", "")
+        raise NotExercised(Reason.NO_OCCASION, f"the condition {kind} is not true")
 
 
 # -- stop ---------------------------------------------------------------------------------

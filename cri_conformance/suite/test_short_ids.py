@@ -64,7 +64,7 @@ def _safely(judge: Judge) -> Iterator[None]:
     try:
         yield
     except UnsafeCall as refused:
-        judge.skip(Reason.SWITCHED_OFF, f"others are on the node: {refused}")
+        judge.skip(Reason.OTHERS, f"{refused}")
 
 
 # -- what may be hit ---------------------------------------------------------------------------

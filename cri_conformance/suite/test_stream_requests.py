@@ -206,7 +206,7 @@ def test_an_empty_id_is_refused(runtime: Runtime, idle: Container, judge: Judge,
     try:
         failed = refusal(runtime, rpc, "", stdout=True)
     except UnsafeCall as unsafe:
-        judge.skip(Reason.SWITCHED_OFF, f"others are on the node: {unsafe}")
+        judge.skip(Reason.OTHERS, f"{unsafe}")
     judge.that(
         f"RuntimeService.{rpc}.empty-id",
         failed,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -63,7 +64,39 @@ def test_replay_reproduces(broken: Ran, place: Place) -> None:
     assert program == "pytest"
     again = place.run(*words)
     assert again.status == 1, again.output
-    assert again.verdicts == {STABLE: "broken"}
+    # The report that somebody reads is not written over.
+    replayed = place.folder / "reports/replay/results.json"
+    clauses = json.loads(replayed.read_text(encoding="utf-8"))["clauses"]
+    verdicts = {c["id"]: c["verdict"] for c in clauses}
+    assert verdicts.pop(STABLE) == "broken"
+    assert {*verdicts.values()} == {"not exercised"}
+    assert not (place.folder / "reports/latest").exists()
+
+
+def test_a_clause_that_several_tests_find_broken_is_told_once(
+    faulty: list[str], place: Place
+) -> None:
+    place.write(
+        test_own__py=f"""
+            import pytest
+
+            @pytest.mark.parametrize("turn", range(8))
+            @pytest.mark.clause({STABLE!r})
+            def test_own(cri_runtime, judge, turn):
+                seen = {{cri_runtime.get("Version").runtime_version for _ in range(3)}}
+                judge.that({STABLE!r}, len(seen) == 1, permitted="one", actual=sorted(seen))
+        """
+    )
+    ran = place.run(*faulty, "test_own.py")
+    assert ran.status == 1, ran.output
+    shown = ran.output.partition("= FAILURES =")[2].partition("= contract =")[0]
+    assert shown.count("see it again with:") == 1
+    assert shown.count("is broken, as told at test_own.py::test_own[0]") == 7
+    assert "found by 7 other tests too:\n    test_own.py::test_own[1]\n" in shown
+    assert "\n    and 2 more\n" in shown
+    # The report has each of them whole.
+    details = [test["details"] for test in ran.results["tests"]]
+    assert all("see it again with:" in one for one in details)
 
 
 def test_reports_are_written(broken: Ran) -> None:

@@ -33,7 +33,7 @@ def _left_for_safety(ran: Ran) -> set[str]:
     return {
         clause["id"]
         for clause in ran.results["clauses"]
-        if "others are on the node" in clause["reason"]
+        if "others use the node" in clause["reason"]
     }
 
 

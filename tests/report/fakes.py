@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +161,10 @@ def results(
     about: dict[str, Any] | None = None,
     runtime: dict[str, Any] | None = None,
     latencies: Latencies | None = None,
+    chosen: Container[str] = (),
 ) -> Results:
     """The document of these records."""
-    collector = Collector(clauses, bound or {}, known or {})
+    collector = Collector(clauses, bound or {}, known or {}, chosen=chosen)
     if latencies:
         collector.add_latencies(latencies.plain())
     for one in records:

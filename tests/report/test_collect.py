@@ -59,8 +59,19 @@ def test_why_nothing_was_said_of_a_clause():
     assert made[STOP]["reason"] == "switched off by option: not selected"
     assert made[STOP]["tests"] == ["t::a"]
     stopped = suite(complete=False, stopped="interrupted")
-    made = by_id(results(TWO, bound=bound, about=stopped))
+    made = by_id(results(TWO, bound=bound, about=stopped, chosen={"t::a"}))
     assert made[STOP]["reason"] == "the run ended before its test: interrupted"
+    # Cut short is only what was to run.
+    narrowed = suite(complete=False, stopped="interrupted", selection={"clause": RUN})
+    made = by_id(results(TWO, bound={**bound, RUN: ["t::b"]}, about=narrowed, chosen={"t::b"}))
+    assert made[STOP]["reason"] == "switched off by option: not selected"
+    assert made[RUN]["reason"] == "the run ended before its test: interrupted"
+
+
+def test_of_tests_that_were_not_collected_nobody_says_there_are_none():
+    made = by_id(results(TWO, about=suite(selection={"paths": ["mine/test_own.py"]})))
+    told = "switched off by option: not among the tests that were named"
+    assert made[STOP]["reason"] == told
 
 
 def test_bindings_may_come_after_the_collector():

@@ -9,6 +9,7 @@ from cri_conformance.contract.expectations import Expectation
 from cri_conformance.contract.profiles import CORE
 from cri_conformance.report.exit import Ending, ending
 from cri_conformance.report.terminal import summary_lines
+from cri_conformance.report.view import view
 
 from .fakes import broken, found, record, results, small_register, suite, target
 
@@ -153,3 +154,12 @@ def test_what_is_advertised_and_not_there_is_a_failure():
     shown = [text for text, _ in summary_lines(made, 0)]
     assert f"MISSING  user-namespaces: {missing[0]}" in shown
     assert shown[-1] == "what the runtime claims to support is not there"
+
+
+@pytest.mark.parametrize(
+    ("selection", "tone"), [({}, "v-warned"), ({"clause": "x"}, "v-not-exercised")]
+)
+def test_what_only_the_selection_narrowed_is_no_warning(selection, tone):
+    made = results(small_register(), about=suite(selection=selection))
+    partial = {"name": "exec", "verdict": "partial"}
+    assert view(made).profile_tone(partial) == tone

@@ -73,3 +73,16 @@ def test_the_tree_holds_every_clause_once_in_the_order_of_the_calls():
     assert names == sorted(names, key=order.index)
     first = made["RuntimeService"][0].groups
     assert first[0].name == ""  # the call's own clauses come before its messages'
+
+
+def test_of_a_narrowed_run_what_was_judged_stands_first():
+    clauses = large()["clauses"]
+    for clause in clauses:
+        clause["verdict"] = (
+            "held" if clause["call"] == "ImageService.PullImage" else "not exercised"
+        )
+    made = tree(clauses, judged_first=True)
+    service, branches = next(iter(made.items()))
+    assert (service, branches[0].name) == ("ImageService", "PullImage")
+    first = next(iter(tree(clauses).values()))[0]
+    assert not first.counts.get("held")
