@@ -69,6 +69,16 @@ def shared_runtime(cri_target: Target) -> Iterator[Runtime]:
         yield runtime
 
 
+@pytest.fixture(scope="module")
+def module_runtime(cri_target: Target) -> Iterator[Runtime]:
+    """A scope that lasts as long as the tests of one file.
+
+    What lives longer than it is needed costs the node, most of all where all is measured.
+    """
+    with cri_target.scope() as runtime:
+        yield runtime
+
+
 @pytest.fixture(scope="session")
 def shared_sandbox(shared_runtime: Runtime) -> Sandbox:
     """One ready sandbox for tests that need a place for containers and leave it alone."""

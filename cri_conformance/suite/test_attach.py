@@ -64,10 +64,10 @@ def sizes(pytestconfig: pytest.Config) -> tuple[int, ...]:
 
 
 @pytest.fixture(scope="module")
-def shown(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Container:
+def shown(module_runtime: Runtime, shared_sandbox: Sandbox) -> Container:
     """A puppet to watch. It has said `before` when nobody watched yet."""
-    container = puppet(shared_runtime, shared_sandbox)
-    pull(shared_runtime, container, "echo before; echo before >&2")
+    container = puppet(module_runtime, shared_sandbox)
+    pull(module_runtime, container, "echo before; echo before >&2")
     return container
 
 

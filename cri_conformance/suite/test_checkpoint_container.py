@@ -28,11 +28,11 @@ _TIMEOUT, _TAKES, _SLACK = 5, 60.0, 10.0
 
 
 @pytest.fixture(scope="module")
-def folder(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Path | None:
+def folder(module_runtime: Runtime, shared_sandbox: Sandbox) -> Path | None:
     """A folder of ours on the host for archives; None where there is none to be had."""
     if not shared_sandbox.config.log_directory:
         return None
-    return folder_on_host(shared_sandbox, shared_runtime.name("checkpoints"))
+    return folder_on_host(shared_sandbox, module_runtime.name("checkpoints"))
 
 
 def _location(folder: Path | None, judge: Judge) -> Path:

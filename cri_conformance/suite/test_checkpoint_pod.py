@@ -28,8 +28,8 @@ _GIVES_UP, _RUNS_WITHIN = 0.2, 10
 
 
 @pytest.fixture(scope="module")
-def found(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Pod:
-    return pod(shared_runtime, shared_sandbox)
+def found(module_runtime: Runtime, shared_sandbox: Sandbox) -> Pod:
+    return pod(module_runtime, shared_sandbox)
 
 
 def _ids(pod: Pod) -> list[str]:

@@ -104,8 +104,8 @@ class Absences:
 
 
 @pytest.fixture(scope="module")
-def absences(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Absences:
-    runtime = shared_runtime
+def absences(module_runtime: Runtime, shared_sandbox: Sandbox) -> Absences:
+    runtime = module_runtime
     stopped, removed = runtime.sandbox(), runtime.sandbox()
     runtime.get("StopPodSandbox", pod_sandbox_id=stopped.id)
     runtime.get("StopPodSandbox", pod_sandbox_id=removed.id)

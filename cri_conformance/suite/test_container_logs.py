@@ -83,15 +83,15 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Seen:
+def seen(module_runtime: Runtime, shared_sandbox: Sandbox) -> Seen:
     """The log of a container that wrote much to both streams."""
-    container = logged(shared_runtime, shared_sandbox, _SCRIPT)
+    container = logged(module_runtime, shared_sandbox, _SCRIPT)
     began = time.time_ns()
-    shared_runtime.get("StartContainer", container_id=container.id)
-    shared_runtime.wait_exited(container.id, 30.0)
+    module_runtime.get("StartContainer", container_id=container.id)
+    module_runtime.wait_exited(container.id, 30.0)
     ended = time.time_ns()
-    log = settled(partial(_look, shared_runtime, container), _complete)
-    status = shared_runtime.container_status(container.id)
+    log = settled(partial(_look, module_runtime, container), _complete)
+    status = module_runtime.container_status(container.id)
     return Seen(container, read(container.path), log, status, began, ended)
 
 

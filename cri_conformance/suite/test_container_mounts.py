@@ -41,9 +41,9 @@ def _mount(folder: Path, **options: Any) -> types.Mount:
 
 
 @pytest.fixture(scope="module")
-def mounted(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Mounted | None:
+def mounted(module_runtime: Runtime, shared_sandbox: Sandbox) -> Mounted | None:
     """A container that wrote its last words; None where nothing can be put on the host."""
-    runtime, sandbox = shared_runtime, shared_sandbox
+    runtime, sandbox = module_runtime, shared_sandbox
     if not sandbox.config.log_directory:
         return None
     config = runtime.container_config(sandbox)

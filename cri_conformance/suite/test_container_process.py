@@ -87,18 +87,18 @@ def _awkward_environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def awkward(shared_runtime: Runtime, shared_sandbox: Sandbox) -> tuple[Container, Process]:
+def awkward(module_runtime: Runtime, shared_sandbox: Sandbox) -> tuple[Container, Process]:
     """A running container with something awkward in each word and variable."""
     marker = _marker()
     container = _start(
-        shared_runtime,
+        module_runtime,
         shared_sandbox,
         marker,
         strategies.AWKWARD_WORDS,
         tuple(reversed(strategies.AWKWARD_WORDS)),
         _awkward_environment(),
     )
-    return container, _look(shared_runtime, container, marker)
+    return container, _look(module_runtime, container, marker)
 
 
 def _expected(container: Container) -> list[bytes]:

@@ -87,12 +87,12 @@ def _since(judge: Judge, clause_id: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def stops(shared_runtime: Runtime, shared_sandbox: Sandbox) -> dict[str, Stopped]:
+def stops(module_runtime: Runtime, shared_sandbox: Sandbox) -> dict[str, Stopped]:
     """What became of a container for each signal that can have a handler, by its name."""
     names = [name for name in _named() if number(name) not in DEAF_TO]
 
     def stop_by(name: str) -> Stopped:
-        return stop(shared_runtime, shared_sandbox, types.Signal.Value(_PREFIX + name))
+        return stop(module_runtime, shared_sandbox, types.Signal.Value(_PREFIX + name))
 
     with ThreadPoolExecutor(_WORKERS) as pool:
         return dict(zip(names, pool.map(stop_by, names), strict=True))
@@ -145,9 +145,9 @@ def test_the_stop_signal_is_sent_first(
 
 
 @pytest.fixture(scope="module")
-def default(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Stopped:
+def default(module_runtime: Runtime, shared_sandbox: Sandbox) -> Stopped:
     """A stopped container that asked for no signal."""
-    return stop(shared_runtime, shared_sandbox, types.SIGNAL_RUNTIME_DEFAULT)
+    return stop(module_runtime, shared_sandbox, types.SIGNAL_RUNTIME_DEFAULT)
 
 
 @pytest.mark.xdist_group("default signal")

@@ -32,9 +32,9 @@ class Who:
 
 
 @pytest.fixture(scope="module")
-def users(shared_runtime: Runtime, shared_sandbox: Sandbox) -> list[Who]:
+def users(module_runtime: Runtime, shared_sandbox: Sandbox) -> list[Who]:
     """First processes of the image's user and, if the runtime can, of one that was asked for."""
-    runtime = shared_runtime
+    runtime = module_runtime
     asked = types.LinuxContainerSecurityContext(
         run_as_user=types.Int64Value(value=12345),
         run_as_group=types.Int64Value(value=23456),

@@ -41,19 +41,19 @@ def _script(kind: str, major: int, minor: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def tried(shared_runtime: Runtime, shared_sandbox: Sandbox, host: Host) -> dict[str, int]:
+def tried(module_runtime: Runtime, shared_sandbox: Sandbox, host: Host) -> dict[str, int]:
     """What containers could do with a device, by its permissions; "" is without a device."""
     device = _device(host)
     number = host.path(device).stat().st_rdev
     script = _script("c", os.major(number), os.minor(number))
 
     def attempt(permissions: str) -> int:
-        config = shared_runtime.container_config(shared_sandbox, command=["/bin/sh", "-c", script])
+        config = module_runtime.container_config(shared_sandbox, command=["/bin/sh", "-c", script])
         config.linux.security_context.capabilities.add_capabilities.append("MKNOD")
         config.devices.add(host_path=device, container_path=_PLACE, permissions=permissions)
-        container = shared_runtime.container(shared_sandbox, config)
-        shared_runtime.get("StartContainer", container_id=container.id)
-        return shared_runtime.wait_exited(container.id).exit_code
+        container = module_runtime.container(shared_sandbox, config)
+        module_runtime.get("StartContainer", container_id=container.id)
+        return module_runtime.wait_exited(container.id).exit_code
 
     with ThreadPoolExecutor(len(_PERMISSIONS)) as pool:
         return dict(zip(_PERMISSIONS, pool.map(attempt, _PERMISSIONS), strict=True))

@@ -147,11 +147,11 @@ def test_a_session_ends_with_its_container(
 
 
 @pytest.fixture(scope="module")
-def beaten(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Iterator[Container]:
+def beaten(module_runtime: Runtime, shared_sandbox: Sandbox) -> Iterator[Container]:
     """A running container on which clients may break off and commands may fail."""
-    container = shared_runtime.running(shared_sandbox)
+    container = module_runtime.running(shared_sandbox)
     yield container
-    shared_runtime.call("RemoveContainer", container_id=container.id)
+    module_runtime.call("RemoveContainer", container_id=container.id)
 
 
 _BEATS = "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo $i > $0; echo $i; sleep 0.05; done"

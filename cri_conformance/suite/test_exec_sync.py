@@ -116,11 +116,11 @@ def test_megabytes_are_complete(
     )
 
 
-@pytest.fixture(scope="session")
-def excess(shared_runtime: Runtime, idle: Container) -> dict[str, Outcome]:
+@pytest.fixture(scope="module")
+def excess(module_runtime: Runtime, idle: Container) -> dict[str, Outcome]:
     """For each stream, what came of a command that wrote a megabyte more than the cap to it."""
     return {
-        stream: shared_runtime.call(
+        stream: module_runtime.call(
             "ExecSync",
             container_id=idle.id,
             cmd=["/bin/sh", "-c", counting(CAP + 1024 * 1024, stream) + "; exit 3"],
@@ -323,4 +323,4 @@ def counting(size: int, stream: str) -> str:
 def numbers(size: int) -> bytes:
     """What ``counting`` writes."""
     count = size // 7 + 200_000
-    return "".join(f"{n}\n" for n in range(1, count)).encode()[:size]
+    return "\n".join(map(str, range(1, count))).encode()[:size]

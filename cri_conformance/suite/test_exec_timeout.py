@@ -62,11 +62,11 @@ class TimedOut:
 
 
 @pytest.fixture(scope="module")
-def timed_out(shared_runtime: Runtime, idle: Container) -> TimedOut:
+def timed_out(module_runtime: Runtime, idle: Container) -> TimedOut:
     """What came of it."""
     duration = long_sleep()
-    outcome, seconds = time_out(shared_runtime, idle, "sleep", duration)
-    return TimedOut(outcome, seconds, sleepers(shared_runtime, idle, duration))
+    outcome, seconds = time_out(module_runtime, idle, "sleep", duration)
+    return TimedOut(outcome, seconds, sleepers(module_runtime, idle, duration))
 
 
 @pytest.mark.xdist_group("slow commands")
@@ -135,14 +135,14 @@ def _unlimited(seconds: int) -> Slow:
 
 @pytest.fixture(scope="module")
 def slow(
-    shared_runtime: Runtime, idle: Container, chosen: Settings
+    module_runtime: Runtime, idle: Container, chosen: Settings
 ) -> tuple[list[Slow], Slow, Slow]:
     """Those with enough time, the one without limit, and the one with a child; run side by side."""
     limit = 40 if chosen.nightly else 3
 
     def run(command: Slow) -> Slow:
         begun = time.monotonic()
-        outcome = shared_runtime.call(
+        outcome = module_runtime.call(
             "ExecSync",
             container_id=idle.id,
             cmd=["/bin/sh", "-c", command.script],

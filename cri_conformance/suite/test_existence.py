@@ -54,15 +54,15 @@ _CLAUSES: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.fixture(scope="module")
-def absent_ids(shared_runtime: Runtime) -> dict[str, dict[str, str]]:
+def absent_ids(module_runtime: Runtime) -> dict[str, dict[str, str]]:
     """Field that names an object → how it came to be absent → its id."""
-    sandbox, other = shared_runtime.sandbox(), shared_runtime.sandbox()
-    removed = shared_runtime.exited(sandbox)
-    swept = shared_runtime.container(sandbox)
-    shared_runtime.get("RemoveContainer", container_id=removed.id)
-    shared_runtime.get("StopPodSandbox", pod_sandbox_id=other.id)
+    sandbox, other = module_runtime.sandbox(), module_runtime.sandbox()
+    removed = module_runtime.exited(sandbox)
+    swept = module_runtime.container(sandbox)
+    module_runtime.get("RemoveContainer", container_id=removed.id)
+    module_runtime.get("StopPodSandbox", pod_sandbox_id=other.id)
     for made in (sandbox, other):
-        shared_runtime.get("RemovePodSandbox", pod_sandbox_id=made.id)
+        module_runtime.get("RemovePodSandbox", pod_sandbox_id=made.id)
     removed_word, swept_word = REMOVED
     return {
         "pod_sandbox_id": {

@@ -67,17 +67,17 @@ def _stopped(runtime: Runtime, container: Container, timeout: int, deadline: flo
 
 
 @pytest.fixture(scope="module")
-def tidy_stop(shared_runtime: Runtime, shared_sandbox: Sandbox, patience: Patience) -> Stop:
+def tidy_stop(module_runtime: Runtime, shared_sandbox: Sandbox, patience: Patience) -> Stop:
     """The stop of a container that ends well within its time."""
-    container = listening(shared_runtime, shared_sandbox, TIDY)
-    return _stopped(shared_runtime, container, LONG, patience(SLACK) + 2)
+    container = listening(module_runtime, shared_sandbox, TIDY)
+    return _stopped(module_runtime, container, LONG, patience(SLACK) + 2)
 
 
 @pytest.fixture(scope="module")
-def stubborn_stop(shared_runtime: Runtime, shared_sandbox: Sandbox, patience: Patience) -> Stop:
+def stubborn_stop(module_runtime: Runtime, shared_sandbox: Sandbox, patience: Patience) -> Stop:
     """The stop of a container that ignores its signal."""
-    container = listening(shared_runtime, shared_sandbox, STUBBORN)
-    return _stopped(shared_runtime, container, SHORT, SHORT + 2 * patience(SLACK))
+    container = listening(module_runtime, shared_sandbox, STUBBORN)
+    return _stopped(module_runtime, container, SHORT, SHORT + 2 * patience(SLACK))
 
 
 # -- who ends in time ----------------------------------------------------------------------------

@@ -177,14 +177,14 @@ Ends = dict[str, tuple[types.ContainerStatus, types.ContainerStatus]]
 
 
 @pytest.fixture(scope="module")
-def ends(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Ends:
+def ends(module_runtime: Runtime, shared_sandbox: Sandbox) -> Ends:
     """By history: an exited container's status before and after its stop was repeated."""
     seen: Ends = {}
     for history in (_then(_RUNNING, "StopContainer"), _EXITED, _SANDBOX_STOPPED):
-        container = history.lead(shared_runtime, shared_sandbox)
-        before = shared_runtime.container_status(container)
-        _repeat(partial(shared_runtime.call, "StopContainer", container_id=container, timeout=2))
-        seen[history.name] = before, shared_runtime.container_status(container)
+        container = history.lead(module_runtime, shared_sandbox)
+        before = module_runtime.container_status(container)
+        _repeat(partial(module_runtime.call, "StopContainer", container_id=container, timeout=2))
+        seen[history.name] = before, module_runtime.container_status(container)
     return seen
 
 

@@ -102,9 +102,9 @@ def _run(
 
 
 @pytest.fixture(scope="module")
-def untouched(shared_runtime: Runtime, shared_sandbox: Sandbox, defaults: Defaults) -> Seen:
+def untouched(module_runtime: Runtime, shared_sandbox: Sandbox, defaults: Defaults) -> Seen:
     """A container that asks for neither command nor args."""
-    return _run(shared_runtime, shared_sandbox, defaults)
+    return _run(module_runtime, shared_sandbox, defaults)
 
 
 def _known(seen: Seen) -> Seen:

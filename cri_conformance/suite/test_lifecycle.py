@@ -76,10 +76,10 @@ def _harmless(cell: Cell) -> bool:
     return cell.state in _GONE
 
 
-@pytest.fixture(scope="session")
-def specimens(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Specimens:
+@pytest.fixture(scope="module")
+def specimens(module_runtime: Runtime, shared_sandbox: Sandbox) -> Specimens:
     """Objects in every state, to be looked at."""
-    return Specimens(shared_runtime, shared_sandbox)
+    return Specimens(module_runtime, shared_sandbox)
 
 
 @pytest.mark.parametrize("cell", _cells())

@@ -81,9 +81,9 @@ class Quiet:
 
 
 @pytest.fixture(scope="module")
-def quiet(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Quiet:
+def quiet(module_runtime: Runtime, shared_sandbox: Sandbox) -> Quiet:
     """What was seen of it."""
-    runtime = shared_runtime
+    runtime = module_runtime
     other = logging(runtime, shared_sandbox, _WORDS)
     quiet = Quiet(logging(runtime, shared_sandbox, _WORDS))
     log = quiet.logged

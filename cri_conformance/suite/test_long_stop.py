@@ -33,12 +33,12 @@ Patience = Callable[[float], float]
 
 
 @pytest.fixture(scope="module")
-def looks(shared_runtime: Runtime, shared_sandbox: Sandbox, patience: Patience) -> dict[str, Look]:
+def looks(module_runtime: Runtime, shared_sandbox: Sandbox, patience: Patience) -> dict[str, Look]:
     """Call → what came of it while a stop in the shared sandbox was waiting for its container.
 
     Under ``same sandbox``, what came of creating and starting a container in that one.
     """
-    runtime, within = shared_runtime, patience(PROMPT_WITHIN)
+    runtime, within = module_runtime, patience(PROMPT_WITHIN)
     other, new = runtime.sandbox(), runtime.sandbox_config()
     created, fresh = runtime.container(other), runtime.container_config(other)
     with long_stop(runtime, shared_sandbox) as container:

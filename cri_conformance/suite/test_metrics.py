@@ -71,18 +71,18 @@ def _round(runtime: Runtime) -> Round:
 
 
 @pytest.fixture(scope="module")
-def metrics(shared_runtime: Runtime, measured: Measured, patience: Patience) -> Metrics:
+def metrics(module_runtime: Runtime, measured: Measured, patience: Patience) -> Metrics:
     """Descriptors and a few answers; some runtimes need a while until they have the first."""
-    outcome = supported(shared_runtime.call(_DESCRIBE), _DESCRIBE)
+    outcome = supported(module_runtime.call(_DESCRIBE), _DESCRIBE)
     descriptors = list(answer(outcome, _DESCRIBE).descriptors)
     if not descriptors:
         # What comes without a descriptor is judged all the same.
-        return Metrics(descriptors, [_round(shared_runtime)])
+        return Metrics(descriptors, [_round(module_runtime)])
     wanted = {pod.id for name, pod in measured.ready.items() if name != "empty"}
     rounds: list[Round] = []
 
     def look() -> set[str]:
-        rounds[:] = [_round(shared_runtime)]
+        rounds[:] = [_round(module_runtime)]
         return {pod.pod_sandbox_id for pod in rounds[0].pods if pod.ByteSize()}
 
     try:
@@ -90,7 +90,7 @@ def metrics(shared_runtime: Runtime, measured: Measured, patience: Patience) -> 
     except SetupFailed:
         if not rounds:
             raise
-    rounds += [_round(shared_runtime) for _ in range(_ROUNDS - 1)]
+    rounds += [_round(module_runtime) for _ in range(_ROUNDS - 1)]
     return Metrics(descriptors, rounds)
 
 

@@ -83,9 +83,9 @@ def _prepare(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def mounted(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Iterator[Mounted]:
+def mounted(module_runtime: Runtime, shared_sandbox: Sandbox) -> Iterator[Mounted]:
     """See above."""
-    with own_folder(shared_runtime, shared_sandbox) as folder:
+    with own_folder(module_runtime, shared_sandbox) as folder:
         _prepare(folder)
         nested = [("outer", ""), ("inner", "/inner"), ("deep", "/inner/deep")]
         mounts = [
@@ -100,7 +100,7 @@ def mounted(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Iterator[Mounte
             mount(folder / "ro", "/cri/ro", readonly=True),
             mount(folder / "rofile", "/cri/rofile", readonly=True),
         ]
-        container, found = run(shared_runtime, shared_sandbox, mounts, _SCRIPT)
+        container, found = run(module_runtime, shared_sandbox, mounts, _SCRIPT)
         yield Mounted(container, found, folder)
 
 

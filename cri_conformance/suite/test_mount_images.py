@@ -62,11 +62,11 @@ def _since(judge: Judge, *names: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def by_id(shared_runtime: Runtime, shared_sandbox: Sandbox, images: Images) -> Tried:
+def by_id(module_runtime: Runtime, shared_sandbox: Sandbox, images: Images) -> Tried:
     """The image by its id, which is what a kubelet gets from a pull."""
     spec = types.ImageSpec(image=images.plain)
-    image = shared_runtime.get("ImageStatus", image=spec).image
-    return _try(shared_runtime, shared_sandbox, image.id)
+    image = module_runtime.get("ImageStatus", image=spec).image
+    return _try(module_runtime, shared_sandbox, image.id)
 
 
 @clause("Mount.image.content")

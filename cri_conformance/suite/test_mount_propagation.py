@@ -47,9 +47,9 @@ class Passed:
 
 
 @pytest.fixture(scope="module")
-def passed(shared_runtime: Runtime, host: Host) -> Iterator[Passed]:
+def passed(module_runtime: Runtime, host: Host) -> Iterator[Passed]:
     """See above."""
-    runtime = shared_runtime
+    runtime = module_runtime
     config = runtime.sandbox_config()
     config.linux.security_context.privileged = True
     sandbox = runtime.sandbox(config)

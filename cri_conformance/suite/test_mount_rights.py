@@ -49,9 +49,9 @@ class Owners:
 
 
 @pytest.fixture(scope="module")
-def owners(shared_runtime: Runtime, shared_sandbox: Sandbox, host: Host) -> Iterator[Owners]:
+def owners(module_runtime: Runtime, shared_sandbox: Sandbox, host: Host) -> Iterator[Owners]:
     """Seen in a sandbox with a user namespace, at a mount with its mappings."""
-    runtime = shared_runtime
+    runtime = module_runtime
     handlers = runtime.get("Status").runtime_handlers
     handler = next((one for one in handlers if one.name == runtime.workshop.handler), None)
     if handler is None or not handler.features.user_namespaces:

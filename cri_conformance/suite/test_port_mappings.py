@@ -65,9 +65,9 @@ def _word(kind: str, port: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def mapped(shared_runtime: Runtime, host: Host) -> Iterator[Mapped]:
+def mapped(module_runtime: Runtime, host: Host) -> Iterator[Mapped]:
     """See above."""
-    runtime, address = shared_runtime, host_address()
+    runtime, address = module_runtime, host_address()
     ports = dict(zip(("one", "two", "there", "none"), free_ports(4), strict=True))
     config = runtime.sandbox_config()
     for name, kind, port, one_address in _MAPPINGS:

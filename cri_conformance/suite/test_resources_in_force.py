@@ -48,9 +48,9 @@ def _sized(
 
 
 @pytest.fixture(scope="module")
-def sized(host: Host, shared_runtime: Runtime, shared_sandbox: Sandbox) -> Sized:
+def sized(host: Host, module_runtime: Runtime, shared_sandbox: Sandbox) -> Sized:
     """One that tests update, one after the other."""
-    return _sized(host, shared_runtime, shared_sandbox)
+    return _sized(host, module_runtime, shared_sandbox)
 
 
 def _judge(

@@ -56,9 +56,9 @@ class Busy:
 
 
 @pytest.fixture(scope="module")
-def busy(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Busy:
+def busy(module_runtime: Runtime, shared_sandbox: Sandbox) -> Busy:
     """Two busy containers, measured side by side, that have ended."""
-    runtime = shared_runtime
+    runtime = module_runtime
     updated = listening(runtime, shared_sandbox, _MEASURE_LATER)
     created = _with(runtime, shared_sandbox, _MEASURE, **_QUOTA)
     outcome = limits.update(runtime, updated, **_QUOTA)
@@ -119,16 +119,16 @@ class Eaters:
 
 
 @pytest.fixture(scope="module")
-def eaters(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Eaters:
+def eaters(module_runtime: Runtime, shared_sandbox: Sandbox) -> Eaters:
     """Both eat at the same time; one had its limit lowered while it ran."""
     script = f"until [ -e go ]; do sleep 0.05; done; {_EATS}"
-    updated = _with(shared_runtime, shared_sandbox, script, memory_limit_in_bytes=16 * _LITTLE)
-    created = _with(shared_runtime, shared_sandbox, _EATS, memory_limit_in_bytes=_LITTLE)
-    lowered = limits.update(shared_runtime, updated, memory_limit_in_bytes=_LITTLE)
-    shared_runtime.exec(updated, "/bin/sh", "-c", ": > go")
-    statuses = [_ended(shared_runtime, one.id) for one in (created, updated)]
+    updated = _with(module_runtime, shared_sandbox, script, memory_limit_in_bytes=16 * _LITTLE)
+    created = _with(module_runtime, shared_sandbox, _EATS, memory_limit_in_bytes=_LITTLE)
+    lowered = limits.update(module_runtime, updated, memory_limit_in_bytes=_LITTLE)
+    module_runtime.exec(updated, "/bin/sh", "-c", ": > go")
+    statuses = [_ended(module_runtime, one.id) for one in (created, updated)]
     for one in (created, updated):
-        shared_runtime.get("RemoveContainer", container_id=one.id)
+        module_runtime.get("RemoveContainer", container_id=one.id)
     return Eaters(statuses[0], statuses[1] if isinstance(lowered, Ok) else None)
 
 

@@ -49,9 +49,9 @@ def _reported(runtime: Runtime, container: Container, judge: Judge) -> dict[str,
 
 
 @pytest.fixture(scope="module")
-def sized(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Container:
+def sized(module_runtime: Runtime, shared_sandbox: Sandbox) -> Container:
     """A running container with limits, which tests change one after the other."""
-    return _sized(shared_runtime, shared_sandbox)
+    return _sized(module_runtime, shared_sandbox)
 
 
 @clause(f"{_UPDATE}.in-place")

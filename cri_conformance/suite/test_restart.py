@@ -40,10 +40,10 @@ _RPC = "RuntimeService"
 
 @pytest.fixture(scope="module")
 def tried(
-    shared_runtime: Runtime, restart: Restarter, patience: Callable[[float], float]
+    module_runtime: Runtime, restart: Restarter, patience: Callable[[float], float]
 ) -> RestartLife:
     """What was seen, also where the runtime has not come back."""
-    return live(shared_runtime, restart, patience)
+    return live(module_runtime, restart, patience)
 
 
 @pytest.fixture

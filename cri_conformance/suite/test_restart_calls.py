@@ -151,7 +151,7 @@ _PLANS: dict[str, Plan] = {
 
 @pytest.fixture(scope="module")
 def broken(
-    shared_runtime: Runtime,
+    module_runtime: Runtime,
     restart: Restarter,
     chosen: Settings,
     patience: Callable[[float], float],
@@ -162,10 +162,10 @@ def broken(
     moments = MOMENTS[chosen.nightly] if restart.real else (0.0,)
     for seconds in moments:
         # Of a round of its own: what can't be removed goes with it.
-        sandbox = shared_runtime.sandbox()
-        plans = {rpc: plan(shared_runtime, sandbox, within) for rpc, plan in _PLANS.items()}
+        sandbox = module_runtime.sandbox()
+        plans = {rpc: plan(module_runtime, sandbox, within) for rpc, plan in _PLANS.items()}
         firsts = interrupted(
-            shared_runtime, restart, {rpc: call for rpc, (call, _) in plans.items()}, seconds
+            module_runtime, restart, {rpc: call for rpc, (call, _) in plans.items()}, seconds
         )
         for rpc, (_, after) in plans.items():
             found[rpc].append(after(firsts[rpc]))

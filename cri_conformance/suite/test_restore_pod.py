@@ -40,11 +40,11 @@ class Saved:
 
 
 @pytest.fixture(scope="module")
-def attempt(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Saved:
+def attempt(module_runtime: Runtime, shared_sandbox: Sandbox) -> Saved:
     """A try at a checkpoint. Where it is refused the folder stays empty."""
-    found = pod(shared_runtime, shared_sandbox)
-    folder = found.new_folder(shared_runtime)
-    return Saved(found, folder, checkpoint(shared_runtime, found, folder))
+    found = pod(module_runtime, shared_sandbox)
+    folder = found.new_folder(module_runtime)
+    return Saved(found, folder, checkpoint(module_runtime, found, folder))
 
 
 def _no_name(request: types.RestorePodRequest) -> None:

@@ -43,17 +43,17 @@ class Attempts:
     listed: dict[str, types.PodSandbox]
 
 
-@pytest.fixture(scope="session")
-def attempts(shared_runtime: Runtime) -> Attempts:
+@pytest.fixture(scope="module")
+def attempts(module_runtime: Runtime) -> Attempts:
     """Sandboxes whose metadata differ in the attempt alone."""
-    config = shared_runtime.sandbox_config()
-    first = shared_runtime.sandbox(config).id
+    config = module_runtime.sandbox_config()
+    first = module_runtime.sandbox(config).id
     later = types.PodSandboxConfig()
     later.CopyFrom(config)
     later.metadata.attempt = 1
-    second = shared_runtime.run_sandbox(later)
+    second = module_runtime.run_sandbox(later)
     return Attempts(
-        first, second, {item.id: item for item in shared_runtime.get("ListPodSandbox").items}
+        first, second, {item.id: item for item in module_runtime.get("ListPodSandbox").items}
     )
 
 
@@ -125,19 +125,19 @@ class Handled:
     view: SandboxView
 
 
-@pytest.fixture(scope="session")
-def handled(shared_runtime: Runtime, cri_target: Target) -> Handled | None:
+@pytest.fixture(scope="module")
+def handled(module_runtime: Runtime, cri_target: Target) -> Handled | None:
     """A sandbox that was started with a named handler; None without one.
 
     Handlers that are configured and can't run here are passed over.
     """
-    advertised = [handler.name for handler in shared_runtime.get("Status").runtime_handlers]
+    advertised = [handler.name for handler in module_runtime.get("Status").runtime_handlers]
     for name in filter(None, [cri_target.facts.handler, *advertised]):
-        config = shared_runtime.sandbox_config()
-        outcome = shared_runtime.run_sandbox(config, handler=name)
+        config = module_runtime.sandbox_config()
+        outcome = module_runtime.run_sandbox(config, handler=name)
         if isinstance(outcome, Ok):
             sandbox = Sandbox(outcome.response.pod_sandbox_id, config, name)
-            return Handled(name, sandbox_view(shared_runtime, sandbox))
+            return Handled(name, sandbox_view(module_runtime, sandbox))
     return None
 
 

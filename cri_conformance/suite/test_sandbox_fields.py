@@ -97,18 +97,18 @@ ECHOES = [
 ]
 
 
-@pytest.fixture(scope="session")
-def packed(shared_runtime: Runtime) -> tuple[Sandbox, SandboxView]:
+@pytest.fixture(scope="module")
+def packed(module_runtime: Runtime) -> tuple[Sandbox, SandboxView]:
     """A sandbox with something awkward in every field, and what is shown of it."""
-    sandbox = shared_runtime.sandbox(
+    sandbox = module_runtime.sandbox(
         # As long as names of pods and namespaces get, and as large as an attempt.
-        name=f"{shared_runtime.name()}.long-".ljust(252, "a") + "z",
-        namespace=f"{shared_runtime.workshop.run.nonce}-".ljust(62, "n") + "0",
+        name=f"{module_runtime.name()}.long-".ljust(252, "a") + "z",
+        namespace=f"{module_runtime.workshop.run.nonce}-".ljust(62, "n") + "0",
         attempt=2**32 - 1,
         labels=dict(strategies.AWKWARD_LABELS),
         annotations=strategies.AWKWARD_ANNOTATIONS,
     )
-    return sandbox, sandbox_view(shared_runtime, sandbox)
+    return sandbox, sandbox_view(module_runtime, sandbox)
 
 
 @pytest.mark.parametrize(

@@ -158,16 +158,16 @@ class Stopped:
 
 
 @pytest.fixture(scope="module")
-def stopped(shared_runtime: Runtime) -> Stopped:
+def stopped(module_runtime: Runtime) -> Stopped:
     """Two sandboxes alike, of which one was stopped; its containers were running."""
-    sandbox, neighbour = shared_runtime.sandbox(), shared_runtime.sandbox()
-    running = shared_runtime.running(sandbox)
-    stubborn = shared_runtime.running(sandbox, STUBBORN)
-    neighbours_container = shared_runtime.running(neighbour)
+    sandbox, neighbour = module_runtime.sandbox(), module_runtime.sandbox()
+    running = module_runtime.running(sandbox)
+    stubborn = module_runtime.running(sandbox, STUBBORN)
+    neighbours_container = module_runtime.running(neighbour)
     # Its trap must stand before the stop signal comes.
-    shared_runtime.exec(stubborn, "true")
+    module_runtime.exec(stubborn, "true")
     began = time.monotonic()
-    outcome = shared_runtime.call(
+    outcome = module_runtime.call(
         "StopPodSandbox", pod_sandbox_id=sandbox.id, deadline=_STOP_DEADLINE
     )
     seconds = time.monotonic() - began
@@ -273,14 +273,14 @@ class Removed:
 
 
 @pytest.fixture(scope="module")
-def removed(shared_runtime: Runtime) -> Removed:
+def removed(module_runtime: Runtime) -> Removed:
     """Two sandboxes alike, of which one was removed without a stop."""
-    sandbox, neighbour = shared_runtime.sandbox(), shared_runtime.sandbox()
-    created = shared_runtime.container(sandbox)
-    exited = shared_runtime.exited(sandbox)
-    running = shared_runtime.running(sandbox)
-    neighbours_container = shared_runtime.running(neighbour)
-    outcome = shared_runtime.call(
+    sandbox, neighbour = module_runtime.sandbox(), module_runtime.sandbox()
+    created = module_runtime.container(sandbox)
+    exited = module_runtime.exited(sandbox)
+    running = module_runtime.running(sandbox)
+    neighbours_container = module_runtime.running(neighbour)
+    outcome = module_runtime.call(
         "RemovePodSandbox", pod_sandbox_id=sandbox.id, deadline=_STOP_DEADLINE
     )
     return Removed(sandbox, running, created, exited, neighbour, neighbours_container, outcome)

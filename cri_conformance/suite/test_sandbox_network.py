@@ -26,16 +26,16 @@ MODES = {
 }
 
 
-@pytest.fixture(scope="session")
-def modes(shared_runtime: Runtime) -> dict[str, tuple[Sandbox, types.PodSandboxStatus]]:
+@pytest.fixture(scope="module")
+def modes(module_runtime: Runtime) -> dict[str, tuple[Sandbox, types.PodSandboxStatus]]:
     """A sandbox in each of the modes, and its status."""
     made = {}
     for name, (network, pid, ipc) in MODES.items():
-        config = shared_runtime.sandbox_config(network=network)
+        config = module_runtime.sandbox_config(network=network)
         options = config.linux.security_context.namespace_options
         options.pid, options.ipc = pid, ipc
-        sandbox = shared_runtime.sandbox(config)
-        made[name] = (sandbox, shared_runtime.sandbox_status(sandbox.id))
+        sandbox = module_runtime.sandbox(config)
+        made[name] = (sandbox, module_runtime.sandbox_status(sandbox.id))
     return made
 
 

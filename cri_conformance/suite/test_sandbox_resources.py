@@ -27,12 +27,12 @@ _SUM = limits.resources(limits.UPDATED)
 
 
 @pytest.fixture(scope="module")
-def summed(shared_runtime: Runtime) -> Sandbox:
+def summed(module_runtime: Runtime) -> Sandbox:
     """A sandbox that was told of its overhead and of its containers' sum."""
-    config = shared_runtime.sandbox_config()
+    config = module_runtime.sandbox_config()
     config.linux.overhead.CopyFrom(_OVERHEAD)
     config.linux.resources.CopyFrom(_SUM)
-    return shared_runtime.sandbox(config)
+    return module_runtime.sandbox(config)
 
 
 @pytest.mark.parametrize(

@@ -96,9 +96,9 @@ class Settings:
 
 
 @pytest.fixture(scope="module")
-def settings(shared_runtime: Runtime, idle: Container) -> Settings:
+def settings(module_runtime: Runtime, idle: Container) -> Settings:
     """See above."""
-    runtime = shared_runtime
+    runtime = module_runtime
     before = _view(runtime, idle)
     config = runtime.sandbox_config()
     config.hostname = f"a-host.{secrets.token_hex(4)}.test"

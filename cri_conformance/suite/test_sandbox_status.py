@@ -50,10 +50,10 @@ class Life:
         return {"ready": self.ready, "busy": self.busy, "stopped": self.stopped}
 
 
-@pytest.fixture(scope="session")
-def life(shared_runtime: Runtime) -> Life:
+@pytest.fixture(scope="module")
+def life(module_runtime: Runtime) -> Life:
     """The life of a sandbox, which is over: tests judge what was seen."""
-    runtime = shared_runtime
+    runtime = module_runtime
     begun = time.time_ns()
     sandbox = runtime.sandbox(
         labels=dict(strategies.AWKWARD_LABELS),

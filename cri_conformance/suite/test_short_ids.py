@@ -79,18 +79,18 @@ class Couple:
 
 
 @pytest.fixture(scope="module")
-def sandboxes_alike(shared_runtime: Runtime) -> Couple:
+def sandboxes_alike(module_runtime: Runtime) -> Couple:
     """Two ready sandboxes."""
-    return _alike(foreign_objects(shared_runtime), lambda: shared_runtime.sandbox().id)
+    return _alike(foreign_objects(module_runtime), lambda: module_runtime.sandbox().id)
 
 
 @pytest.fixture(scope="module")
-def containers_alike(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Couple:
+def containers_alike(module_runtime: Runtime, shared_sandbox: Sandbox) -> Couple:
     """Two running containers."""
-    foreign = foreign_objects(shared_runtime)
-    couple = _alike(foreign, lambda: shared_runtime.container(shared_sandbox).id)
+    foreign = foreign_objects(module_runtime)
+    couple = _alike(foreign, lambda: module_runtime.container(shared_sandbox).id)
     for container in couple.ids:
-        shared_runtime.get("StartContainer", container_id=container)
+        module_runtime.get("StartContainer", container_id=container)
     return couple
 
 

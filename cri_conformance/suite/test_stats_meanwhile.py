@@ -121,9 +121,9 @@ _PROMPT = ("ContainerStats", "ListContainerStats", "PodSandboxStats", "ListPodSa
 
 
 @pytest.fixture(scope="module")
-def looks(shared_runtime: Runtime, measured: Measured, patience: Patience) -> dict[str, Look]:
+def looks(module_runtime: Runtime, measured: Measured, patience: Patience) -> dict[str, Look]:
     """Call → what came of it, and after how long, while a container of a sandbox was stopped."""
-    runtime, within = shared_runtime, patience(PROMPT_WITHIN)
+    runtime, within = module_runtime, patience(PROMPT_WITHIN)
     pod = measured.pods["quiet"]
     with long_stop(runtime, pod) as container:
         asked: dict[str, dict[str, Any]] = {

@@ -172,12 +172,12 @@ def test_no_stream_is_refused(runtime: Runtime, idle: Container, judge: Judge, r
 
 
 @pytest.fixture(scope="module")
-def with_terminal(shared_runtime: Runtime, shared_sandbox: Sandbox) -> Container:
+def with_terminal(module_runtime: Runtime, shared_sandbox: Sandbox) -> Container:
     """A running container whose main process has a terminal."""
-    config = shared_runtime.container_config(shared_sandbox, command=["sleep", "3600"])
+    config = module_runtime.container_config(shared_sandbox, command=["sleep", "3600"])
     config.tty = config.stdin = True
-    container = shared_runtime.container(shared_sandbox, config)
-    shared_runtime.get("StartContainer", container_id=container.id)
+    container = module_runtime.container(shared_sandbox, config)
+    module_runtime.get("StartContainer", container_id=container.id)
     return container
 
 
@@ -217,15 +217,15 @@ def test_an_empty_id_is_refused(runtime: Runtime, idle: Container, judge: Judge,
 
 
 @pytest.fixture(scope="module")
-def lifeless(shared_runtime: Runtime, shared_sandbox: Sandbox) -> dict[str, str]:
+def lifeless(module_runtime: Runtime, shared_sandbox: Sandbox) -> dict[str, str]:
     """Ids of containers that are not there, or do not run."""
-    removed = shared_runtime.container(shared_sandbox)
-    shared_runtime.get("RemoveContainer", container_id=removed.id)
+    removed = module_runtime.container(shared_sandbox)
+    module_runtime.get("RemoveContainer", container_id=removed.id)
     return {
         "unknown": secrets.token_hex(32),
         "removed": removed.id,
-        "exited": shared_runtime.exited(shared_sandbox).id,
-        "created": shared_runtime.container(shared_sandbox).id,
+        "exited": module_runtime.exited(shared_sandbox).id,
+        "created": module_runtime.container(shared_sandbox).id,
     }
 
 

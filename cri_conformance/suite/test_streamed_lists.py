@@ -66,15 +66,15 @@ def _each(
     )
 
 
-@pytest.fixture(scope="session")
-def few(shared_runtime: Runtime) -> Population:
+@pytest.fixture(scope="module")
+def few(module_runtime: Runtime) -> Population:
     """A few to choose from: enough for what is measured, which costs more for each."""
     sandboxes, containers = [], []
     for role in ("web", "db"):
         labels = {ROLE: role, TIER: "front"}
-        home = shared_runtime.sandbox(labels=labels)
+        home = module_runtime.sandbox(labels=labels)
         sandboxes.append(Member(home.id, types.SANDBOX_READY, labels))
-        container = shared_runtime.running(home, labels=labels)
+        container = module_runtime.running(home, labels=labels)
         containers.append(Member(container.id, types.CONTAINER_RUNNING, labels, home.id))
     return Population(
         Kind("ListPodSandbox", tuple(sandboxes)), Kind("ListContainers", tuple(containers))
