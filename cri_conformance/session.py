@@ -127,8 +127,10 @@ class Session:
         if self.settings.fuzz:
             self._configure_campaign(config)
         elif config.args_source is not pytest.Config.ArgsSource.ARGS:
-            # Files, not the folder: explicit files are collected whatever python_files says.
-            config.args[:] = [str(path) for path in sorted(SUITE.glob("test_*.py"))]
+            # Our folder, whatever python_files says. (File by file, pytest would make a module of
+            # each of them for each.)
+            config.args[:] = [str(SUITE)]
+            config.addinivalue_line("python_files", f"{SUITE}/test_*.py")
         option = config.option
         if getattr(option, "dist", "no") == "load" and not self.settings.fuzz:
             # Tests of one file share costly objects, which are then made once.
