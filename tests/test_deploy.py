@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,58 @@ def test_on_node_stops_the_kubelet_only_when_told_and_starts_it_again(tmp_path: 
         "pytest -p no:cacheprovider -q",
         "systemctl start kubelet",
     ]
+
+
+def test_what_a_fleet_hands_in_becomes_one_matrix(tmp_path: Path) -> None:
+    """The script of the Sonobuoy plugin, with the reference runtime on each of two nodes.
+
+    The folders are other ones, and waiting is left out; a third node had no run.
+    """
+    (script,) = _read(DEPLOY / "sonobuoy" / "plugin.yaml")["spec"]["args"]
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    stand_ins = {
+        "sleep": "exit 0",
+        # As the real one, but for the runtime that it asks.
+        "on-node": '[ "$NODE" != third ] || exit 4\n'
+        'exec pytest -q -p no:cacheprovider --cri-endpoint=reference "$1" '
+        "--cri-clause=RuntimeService.Version.stable",
+    }
+    for name, text in stand_ins.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    for node in ("first", "second", "third"):
+        place, handed = tmp_path / node, tmp_path / "fleet" / node
+        handed.mkdir(parents=True)
+        (place / "results").mkdir(parents=True)
+        words = script.replace("/reports/", f"{place}/").replace(
+            "/tmp/sonobuoy/results", f"{place}/results"
+        )
+        environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "NODE": node}
+        subprocess.run(
+            ["sh", "-c", words], env=environment, cwd=place, capture_output=True, timeout=60
+        )
+        # What the aggregator fetches: the archive that `done` names, unpacked by node.
+        archive = (place / "results" / "done").read_text()
+        subprocess.run(["tar", "xzf", archive, "-C", handed], check=True, timeout=20)
+        status = (handed / "status").read_text().strip()
+        assert status == ("4" if node == "third" else "0")
+        assert (handed / "junit.xml").exists() is (node != "third")
+
+    def compare(*nodes: str) -> subprocess.CompletedProcess[str]:
+        folders = [str(tmp_path / "fleet" / node) for node in nodes]
+        written = ["--markdown", str(tmp_path / "fleet.md")]
+        return subprocess.run(
+            [sys.executable, "-m", "cri_conformance.cli", "compare", *folders, *written],
+            text=True,
+            capture_output=True,
+            timeout=60,
+        )
+
+    merged = compare("first", "second")
+    assert merged.returncode == 0, merged.stderr
+    assert (tmp_path / "fleet.md").read_text()
+    assert compare("first", "third").returncode == 2
 
 
 def test_loader_is_one_word_with_a_place_for_the_archive() -> None:
