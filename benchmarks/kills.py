@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How soon a campaign finds seeded faults: sequences and steps until killed, over three seeds.
 
-    python -m benchmarks.kills [--modes lives] [--restarts] [--seconds 60] [--seeds 0,1,2] FAULT…
+    python -m benchmarks.kills [--modes lives] [--restarts] [--seconds 60] [--seeds 0,1,2]
+        [--of stateful] [--table] FAULT…
 
-FAULT is an id of ``cri-conformance faults --list``. A fault counts as killed when a finding names
+FAULT is an id of ``cri-conformance faults --list``; ``--of`` adds all of a file of the catalogue,
+``--table`` writes lines of Markdown. A fault counts as killed when a finding names
 the clause that it is seeded for, or what it does where that is no matter of clauses (a crash, a
 leak). Runs on the reference runtime. Prints one line for each fault.
 
@@ -14,6 +16,7 @@ fault that remembers nothing of the ones before, as faults of restarts strike on
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -68,9 +71,14 @@ def main() -> int:
     parser.add_argument("--restarts", action="store_true")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("faults", nargs="+")
+    parser.add_argument("--of", default="")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("faults", nargs="*")
     options = parser.parse_args()
     known = faults()
+    if options.of:
+        file = importlib.import_module(f"cri_conformance.faults.catalogue.{options.of}")
+        options.faults += [fault.id for fault in file.FAULTS]
     wanted = {name: known[name] for name in options.faults if name in known}
     for unknown in set(options.faults) - set(wanted):
         print(f"no fault {unknown}", file=sys.stderr)
@@ -90,7 +98,13 @@ def main() -> int:
                 )
                 told.append(_one(settings, name, fault, restarts=options.restarts))
         survived += told.count("")
-        print(f"{name}  {'  '.join(one or 'survived' for one in told)}", flush=True)
+        shown = [one or "survived" for one in told]
+        if options.table:
+            print(
+                f"| `{name}` | {' | '.join(one.replace('/', ' / ') for one in shown)} |", flush=True
+            )
+        else:
+            print(f"{name}  {'  '.join(shown)}", flush=True)
     return 1 if survived else 0
 
 

@@ -41,6 +41,8 @@ from cri_conformance.wire.runtime import Runtime
 
 #: Methods of RestartSteps that are steps of a story.
 TOLD = ("restart", "restart_amid", "stop_after_restart", "end_meanwhile")
+#: All that restart it, whatever the arguments.
+_RESTARTING = {*TOLD, "speak_on"}
 #: The way in which a call is given up: the word of its clauses.
 RESTART = "restart"
 #: Seconds from a call to the kill.
@@ -65,7 +67,7 @@ _MOST = 2
 
 def restarts(story: Story) -> bool:
     """Whether a story restarts the runtime."""
-    return any(step["do"] in TOLD or step["with"].get("way") == RESTART for step in story)
+    return any(step["do"] in _RESTARTING or step["with"].get("way") == RESTART for step in story)
 
 
 class Restarts(Retrier):

@@ -24,7 +24,7 @@ from cri_conformance.fuzz.campaign import Bench, Campaign, CampaignFailed
 from cri_conformance.fuzz.lives import LivesMode
 from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.replay import check, happens
-from cri_conformance.fuzz.restarting import CALLS
+from cri_conformance.fuzz.restarting import CALLS, restarts
 from cri_conformance.fuzz.story import Story
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.target import Preparation, Target, connect
@@ -132,6 +132,7 @@ def test_a_sound_runtime_is_left_in_peace_when_it_is_restarted(preparation: Prep
         step("restart"),
         step("on_container", call="ExecSync", container=OTHER),
         step("create_again", container=OTHER),
+        step("exec_coded", container=OTHER, code=255, out="a\n", err="b"),
         step("run_given_up", **AMID),
         step("create_given_up", sandbox=FIRST, **AMID),
         step("create", "third", sandbox=FIRST, mortal=False, doomed=False),
@@ -139,6 +140,8 @@ def test_a_sound_runtime_is_left_in_peace_when_it_is_restarted(preparation: Prep
         step("give_up", call="StopContainer", subject=OTHER, **AMID),
         step("give_up", call="RemovePodSandbox", subject=FIRST, **AMID),
         step("restart_amid", calls=list(CALLS), seconds=AMID["seconds"]),
+        *[step("run", "again"), step("rotate", sandbox={"ref": "again"})],
+        step("speak_on", "says", sandbox={"ref": "again"}),
     ]
     with _restartable(preparation) as target:
         campaign = _campaign(target, story)
@@ -147,7 +150,7 @@ def test_a_sound_runtime_is_left_in_peace_when_it_is_restarted(preparation: Prep
         campaign.run()
         # Each time over a connection of its own, and then over ours.
         asked = [call for call in history.since(mark) if call.rpc == "Version"]
-        assert len(asked) >= 2 * sum("restart" in str(one) for one in story) == 14
+        assert len(asked) >= 2 * sum(restarts([one]) for one in story) == 16
 
 
 def test_what_a_restart_breaks_is_played_again_only_with_one(

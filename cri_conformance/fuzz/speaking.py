@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Containers that say what they are told: in their log, through a rotation of it and a restart of
+the runtime; and commands in containers, with what they write and their codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import multiple, precondition, rule
+
+from cri_conformance.fuzz.restarting import Restarts, RestartSteps
+from cri_conformance.model.states import ContainerState, SandboxState
+from cri_conformance.model.table import Answer, Rule
+from cri_conformance.suite import watching
+from cri_conformance.suite.log_files import read, settled
+from cri_conformance.suite.restart_life import SEEN_WITHIN
+from cri_conformance.suite.scripts import wait_for_file
+from cri_conformance.suite.test_stateful import Lifecycle
+from cri_conformance.suite.watching import NoEvents, Unavailable
+from cri_conformance.wire.crilog import Log
+from cri_conformance.wire.outcome import Ok
+
+#: Methods of SpeakSteps that are steps of a story.
+TOLD = ("exec_coded", "rotate", "speak_on")
+#: Says each line that comes in by the pipe.
+_SPEAKER = "mkfifo say; : > ready; while :; do read word < say && echo $word; done"
+_CODED = 'printf %s "$1"; printf %s "$2" >&2; exit $3'
+_REOPEN = "RuntimeService.ReopenContainerLog"
+
+
+class Speaker(Restarts):
+    """Has containers say something."""
+
+    def exec_coded(self, container_id: str, code: int, out: str, err: str) -> None:
+        """A command that ends with this code and writes this."""
+        runs = self._runs(container_id)
+        command = ["/bin/sh", "-c", _CODED, "sh", out, err, str(code)]
+        outcome = self.runtime.call(
+            "ExecSync", container_id=container_id, cmd=command, timeout=10, deadline=20.0
+        )
+        # The table takes another code than 0 for a refusal.
+        self._judged("ExecSync", container_id, outcome, silent=runs or code != 0)
+        if runs:
+            clause = "ExecSyncResponse.exit_code.not-an-error"
+            self._answer([Rule(Answer.OK, clause)], "ExecSync", outcome, container_id)
+        if runs and isinstance(outcome, Ok):
+            came = outcome.response
+            for part, sent, shown in (
+                ("exit_code", code, came.exit_code),
+                ("stdout", out.encode(), came.stdout),
+                ("stderr", err.encode(), came.stderr),
+            ):
+                self._that(
+                    f"ExecSyncResponse.{part}.exact",
+                    sent == shown,
+                    repr(sent),
+                    repr(shown),
+                    container_id,
+                )
+
+    def rotate(self, container_id: str, log: Path) -> None:
+        """Its log is renamed and opened anew, as the kubelet does. Raises SetupFailed."""
+        self._begin(container_id, log)
+        log.rename(log.with_name(f"{log.name}.1"))
+        outcome = self.runtime.call("ReopenContainerLog", container_id=container_id)
+        self._answer([Rule(Answer.OK, f"{_REOPEN}.running-succeeds")], "Reopen", outcome)
+        there = log.exists()
+        self._that(f"{_REOPEN}.file-on-return", there, "a file", "none", container_id)
+        self._say(container_id, "second")
+        self._logged(container_id, log, ["second"], f"{_REOPEN}.output-follows")
+
+    def speak_on(self, container_id: str, log: Path) -> None:
+        """It speaks on after a restart, and events tell of its end. Raises SetupFailed."""
+        self._begin(container_id, log)
+        self.restart()
+        self.look()
+        self._say(container_id, "second")
+        clause = "ContainerConfig.log_path.after-restart"
+        self._logged(container_id, log, ["first", "second"], clause)
+        self._told_of_end(container_id)
+
+    def _begin(self, container_id: str, log: Path) -> None:
+        self.container_call("StartContainer", container_id)
+        wait_for_file(self.runtime, self.containers[container_id], "ready")
+        self._say(container_id, "first")
+        self._logged(container_id, log, ["first"], "ContainerConfig.log_path.prompt")
+
+    def _say(self, container_id: str, word: str) -> None:
+        self.runtime.exec(self.containers[container_id], "/bin/sh", "-c", f"echo {word} > say")
+
+    def _logged(self, container_id: str, log: Path, words: list[str], clause: str) -> None:
+        def shown(seen: Log) -> list[str]:
+            return seen.output("stdout").decode(errors="replace").split()
+
+        seen = settled(
+            lambda: Log.read(read(log) or b""), lambda now: shown(now) == words, SEEN_WITHIN
+        )
+        self._that(
+            clause, shown(seen) == words, f"{words} in its log", str(shown(seen)), container_id
+        )
+
+    def _told_of_end(self, container_id: str) -> None:
+        actual = "no event of its end"
+        told: Any = None
+        try:
+            [watch] = watching.listen(self.runtime, self.containers[container_id].sandbox)
+        except Unavailable:
+            return
+        except NoEvents as silent:
+            actual = silent.actual
+        else:
+            self.container_call("StopContainer", container_id)
+            told = watch.wait(container_id, watching.STOPPED, SEEN_WITHIN)
+            watch.stream.cancel()
+        self._that(
+            "RuntimeService.GetContainerEvents.after-restart",
+            bool(told),
+            "an event of the end of a container that ran before the restart",
+            actual,
+            container_id,
+        )
+
+
+class SpeakSteps(RestartSteps):
+    """Its steps, each followed by a look at everything."""
+
+    stepper: Speaker
+
+    def exec_coded(self, container: str, code: int, out: str, err: str) -> None:
+        self.stepper.exec_coded(container, code, out, err)
+        self.stepper.look(container)
+
+    def rotate(self, sandbox: str) -> str:
+        made, log = self._speaker(sandbox)
+        if made:
+            self.stepper.rotate(made, log)
+        self.stepper.look()
+        return made
+
+    def speak_on(self, sandbox: str) -> str:
+        made, log = self._speaker(sandbox)
+        if made:
+            self.stepper.speak_on(made, log)
+        self.stepper.look()
+        return made
+
+    def _speaker(self, sandbox: str) -> tuple[str, Path]:
+        """One that has a log which can be read from here, in a sandbox that is READY."""
+        folder = self.stepper.sandboxes[sandbox].config.log_directory
+        if not (folder and self.world.thing(sandbox).within(SandboxState.READY)):
+            return "", Path()
+        config = self._container_config(sandbox)
+        config.command[:] = ["/bin/sh", "-c", _SPEAKER]
+        log = Path(folder, config.log_path)
+        # As the kubelet does.
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return self.stepper.create(sandbox, config), log
+
+
+_TEXTS = st.sampled_from(["", "x", "two\nlines\n", "ä\r\n"])
+
+
+class SpeakRules(Lifecycle):
+    """The same as rules of a state machine; ``speak_on`` is one of those with restarts."""
+
+    steps: Any
+
+    @precondition(lambda self: self.steps.alive(ContainerState))
+    @rule(
+        container=Lifecycle.containers,
+        code=st.sampled_from([0, 1, 3, 127, 128, 255]),
+        out=_TEXTS,
+        err=_TEXTS,
+    )
+    def exec_coded(self, container: str, code: int, out: str, err: str) -> None:
+        self.steps.exec_coded(container, code, out, err)
+
+    @precondition(Lifecycle._room_for_container)
+    @rule(target=Lifecycle.containers, sandbox=Lifecycle.sandboxes)
+    def rotate(self, sandbox: str) -> Any:
+        return self.steps.rotate(sandbox) or multiple()
