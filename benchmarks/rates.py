@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,16 @@ from google.protobuf.message import Message
 from samples import Figure, Goal, duel, say
 
 from cri_conformance.api.rpcs import RPCS
+from cri_conformance.contract.clause import Minor
+from cri_conformance.contract.register import register
+from cri_conformance.expect.judge import Rules
+from cri_conformance.fuzz.campaign import Campaign
+from cri_conformance.fuzz.requests import RequestsMode
 from cri_conformance.malformed.assay import Assay
 from cri_conformance.malformed.mutations import apply, by_chance
 from cri_conformance.malformed.yard import Base, Yard
 from cri_conformance.reference import process
-from cri_conformance.settings import DEFAULT_REPORT, DEFAULT_TIMEOUT, LOOPBACK, Settings
+from cri_conformance.settings import DEFAULT_REPORT, DEFAULT_TIMEOUT, LOOPBACK, Budget, Settings
 from cri_conformance.target import Preparation, Target, connect
 from cri_conformance.wire import endpoint
 from cri_conformance.wire.client import LARGEST_MESSAGE
@@ -31,6 +37,7 @@ from cri_conformance.wire.runtime import Container
 CLIENT_GOAL = Goal(">=", 0.8)
 REFERENCE_GOAL = Goal(">=", 0.6)
 BROKEN_GOAL = Goal(">=", 0.5)
+GENERATED_GOAL = Goal(">=", 0.15)
 START_GOAL = Goal("<=", 1.0)
 
 #: What there is to list.
@@ -134,6 +141,47 @@ def broken(target: Target, *, rounds: int, calls: int) -> list[Figure]:
                 Figure(group, f"{rpc}, broken / bare", "", found.ratios, BROKEN_GOAL),
             ]
         yard.close()
+    return figures
+
+
+def generated(target: Target, *, rounds: int, calls: int) -> list[Figure]:
+    """Generated requests with their oracles, as the mode ``messages`` plays them.
+
+    The bare loop asks for the version. A request may take several calls: what it is about is made,
+    a container is created, started, looked at and removed.
+    """
+    name = target.settings.endpoint
+    say(f"generated requests against bare grpcio on {name}")
+    group = f"generated requests, {target.facts.runtime_name} at {name}"
+    found: dict[str, list[float]] = {"bare": [], "requests": [], "calls": []}
+    settings = replace(target.settings, fuzz=Budget(steps=sys.maxsize))
+    own = connect(settings, target.facts)
+    campaign = Campaign(own, Rules(register(), Minor.parse(target.facts.minor)), [])
+    player = RequestsMode().open(campaign)
+    with _channel(target.facts.endpoint) as channel:
+        bare = _bare(channel, "Version", RPCS["Version"].request())
+        for number in range(rounds + 1):
+            sent, steps = own.client.history.mark(), campaign.meter.steps
+            start = time.perf_counter()
+            turn = 0
+            while campaign.meter.steps < steps + calls:
+                player.turn(number << 16 | turn, turn)
+                turn += 1
+            spent = time.perf_counter() - start
+            start = time.perf_counter()
+            for _ in range(calls):
+                bare()
+            if number:  # the first round warms up
+                found["requests"].append((campaign.meter.steps - steps) / spent)
+                found["calls"].append((own.client.history.mark() - sent) / spent)
+                found["bare"].append(calls / (time.perf_counter() - start))
+    campaign.runtime.close()
+    campaign.tools.close()
+    own.client.close()
+    figures = [Figure(group, what, "/s", rates) for what, rates in found.items()]
+    for what, goal in (("requests", GENERATED_GOAL), ("calls", None)):
+        ratios = [one / bare for one, bare in zip(found[what], found["bare"], strict=True)]
+        figures.append(Figure(group, f"{what} / bare", "", ratios, goal))
     return figures
 
 
