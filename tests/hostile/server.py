@@ -8,6 +8,7 @@ bytes on as they are but for what its mode does. The modes are the functions in 
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import socket
 import sys
@@ -21,6 +22,8 @@ from hpack import Decoder
 
 from cri_conformance.api import types
 from cri_conformance.api.rpcs import RPCS
+from cri_conformance.streaming.events import StreamingError
+from cri_conformance.streaming.server import CommandSession, Server, command
 from cri_conformance.wire.identity import Run
 
 #: Escapes a terminal obeys, markup, a turn of writing, what XML can't hold.
@@ -163,8 +166,34 @@ def endless(rpc: str, request: bytes, forward: Forward, _: Any) -> bytes:
     return forward(request)
 
 
+def talks(rpc: str, request: bytes, forward: Forward, _: Any) -> bytes:
+    """Sessions whose command writes for ever, as fast as it can."""
+    if rpc not in ("Exec", "Attach"):
+        return forward(request)
+    asked = RPCS[rpc].request.FromString(request)
+    flags = {name: getattr(asked, name) for name in ("stdin", "stdout", "stderr", "tty")}
+    url = _sessions().offer(command(_talk, **flags), rpc.lower())
+    answer: bytes = RPCS[rpc].response(url=url).SerializeToString()
+    return answer
+
+
+@functools.cache
+def _sessions() -> Server:
+    server = Server()
+    server.start()
+    return server
+
+
+def _talk(session: CommandSession) -> None:
+    with contextlib.suppress(StreamingError):
+        while True:
+            for stream in (session.stdout, session.stderr):
+                if stream:
+                    stream.write(b"x" * 65536)
+
+
 _MODES = (items, gigabyte, markup, ids, claims, leaves, errors, stall, closes, utf8, times)
-MODES = {made.__name__: made for made in (*_MODES, nothing, endless)}
+MODES = {made.__name__: made for made in (*_MODES, nothing, endless, talks)}
 #: One message of a stream that does not end: an event with an id, or an item of a list.
 _ENDLESS = b"\x0a\x40" + b"e" * 64
 

@@ -50,6 +50,9 @@ STRUCK = {
     "utf8": Struck((_PODS, _FIRST), 6, "the response is no message of this call"),
     "times": Struck(("test_container_times.py", "later_creations"), 1, "-9223372036854775808"),
     "nothing": Struck((_PODS, "exited_when_the_stop"), 1, "StopPodSandbox.containers-exited"),
+    "talks": Struck(
+        ("test_exec_streams.py", "output_is_exact or last_words"), 1, "got 134217728 bytes"
+    ),
     "endless": Struck(("test_events.py", "nanoseconds"), 1, "none about them, of|it goes on after"),
 }
 
