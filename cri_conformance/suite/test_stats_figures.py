@@ -203,34 +203,44 @@ def _processors(runtime: Runtime, container: Container) -> int:
     return max(len([line for line in shown.splitlines() if line.startswith("processor")]), 1)
 
 
-@clause("CpuUsage.usage_nano_cores.busy-not-zero", "CpuUsage.usage_nano_cores.within-cores")
+_RATE = "usage_nano_cores"
+
+
+@clause(f"CpuUsage.{_RATE}.busy-not-zero", f"CpuUsage.{_RATE}.within-cores")
 def test_rate_of_a_busy_container(runtime: Runtime, measured: Measured, judge: Judge) -> None:
-    """Asked when it has worked for a moment, and when it has for another; not in between, as in
-    a time so short it may not have had a processor at all."""
+    """Asked when it has worked for a moment, and when it has for another; not in between: in a
+    time so short it may not have had a processor at all, or a tick of the kernel's clock that
+    counts for more than the time since the last answer."""
     measured.of("ListContainerStats")
-    script = work_until("some", 10) + work_until("more", 30) + work_until("over", 300)
+    moments = {"some": 10, "more": 30, "further": 50, "last": 70}
+    script = "".join(work_until(*moment) for moment in (*moments.items(), ("over", 300)))
     busy = runtime.running(measured.pods["work"], script)
     most = _processors(runtime, busy) * 15 * 10**8
-    rates: list[int] = []
-    for moment in ("some", "more"):
+    rates: dict[str, list[int]] = {"ListContainerStats": [], "ContainerStats": []}
+    for number, moment in enumerate(moments):
         wait_for_file(runtime, busy, moment, WORKS_WITHIN)
-        listed = runtime.get("ListContainerStats", filter={"id": busy.id}).stats
-        for stats in (*listed, runtime.get("ContainerStats", container_id=busy.id).stats):
-            if stats.cpu.HasField("usage_nano_cores"):
-                rates.append(stats.cpu.usage_nano_cores.value)
+        rpc = list(rates)[number % 2]
+        if rpc == "ContainerStats":
+            found = [runtime.get(rpc, container_id=busy.id).stats]
+        else:
+            found = runtime.get(rpc, filter={"id": busy.id}).stats
+        told = [stats.cpu.usage_nano_cores for stats in found if stats.cpu.HasField(_RATE)]
+        rates[rpc] += [rate.value for rate in told]
     runtime.get("RemoveContainer", container_id=busy.id)
-    if not rates:
+    if not any(rates.values()):
         judge.skip(Reason.NOT_ADVERTISED, "no usage_nano_cores is reported")
-    judge.that(
-        "CpuUsage.usage_nano_cores.within-cores",
-        max(rates) <= most,
-        permitted=f"at most {most} ns a second, more than all processors can give",
-        actual=f"rates {rates}",
-        about=[busy.id],
-    )
+    for rpc, given in rates.items():
+        judge.that(
+            "CpuUsage.usage_nano_cores.within-cores",
+            # Somebody else may have asked a moment before one of them, but not before each.
+            min(filter(None, given), default=0) <= most,
+            permitted=f"at most {most} ns a second, more than all processors can give",
+            actual=f"rates {given} in {rpc}",
+            about=[busy.id],
+        )
     judge.that(
         "CpuUsage.usage_nano_cores.busy-not-zero",
-        all(rates),
+        all(rate for given in rates.values() for rate in given),
         permitted="no rate, or one greater than zero, of a container that has always been busy",
         actual=f"rates {rates}",
         about=[busy.id],
