@@ -152,7 +152,7 @@ def test_what_a_fleet_hands_in_becomes_one_matrix(tmp_path: Path) -> None:
         "sleep": "exit 0",
         # As the real one, but for the runtime that it asks.
         "on-node": '[ "$NODE" != third ] || exit 4\n'
-        'exec pytest -q -p no:cacheprovider --cri-endpoint=reference "$1" '
+        f'exec {sys.executable} -m pytest -q -p no:cacheprovider --cri-endpoint=reference "$1" '
         "--cri-clause=RuntimeService.Version.stable",
     }
     for name, text in stand_ins.items():

@@ -53,10 +53,10 @@ def _one_more_address(response: Any, call: Call, memory: Memory) -> None:
 
 
 def _elsewhere(request: Any, call: Call, memory: Memory) -> None:
-    """Every container comes into the sandbox before the one that was asked for."""
-    request.pod_sandbox_id = memory.keep("asked for", request.pod_sandbox_id) or (
-        request.pod_sandbox_id
-    )
+    """Every container comes into the sandbox before the one that was asked for, if it is there."""
+    before = memory.keep("asked for", request.pod_sandbox_id)
+    if before and not memory.removed(before):
+        request.pod_sandbox_id = before
 
 
 FAULTS: list[Fault] = [
