@@ -80,7 +80,9 @@ def test_what_is_found_is_shrunk_written_and_can_be_played_again(preparation: Pr
     document = json.loads((folder / "replay.json").read_text())
     assert any(str(call).count("${sandbox1}") for call in document["calls"])
     ast.parse((folder / "test_finding.py").read_text())
-    subprocess.run(["sh", "-n", folder / "crictl.sh"], check=True)
+    # Not every sequence can be said in crictl.
+    for script in folder.glob("crictl.sh"):
+        subprocess.run(["sh", "-n", script], check=True)
     # The runtime beside has no such fault.
     assert cli.main(["replay", str(folder), "--cri-endpoint", "reference"]) == 0
 
