@@ -10,40 +10,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from cri_conformance.contract.clause import Level
 from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import Ended, Misbehaved, NotExercised, Violation
+from cri_conformance.fuzz import write
 from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
 from cri_conformance.fuzz.judging import CampaignJudge, Key, cause_of, key_of
 from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.meter import Meter
-from cri_conformance.fuzz.story import Story, smaller
+from cri_conformance.fuzz.story import Story
 from cri_conformance.fuzz.tools import Tools
+from cri_conformance.fuzz.trying import Bench, Plays, Trying, came_back
 from cri_conformance.malformed.oracle import Misbehaviour
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.suite.repeating import MINUTE
-from cri_conformance.suite.restart import Restarter
 from cri_conformance.target import Facts, Target
 from cri_conformance.wire.client import ALIVE_WITHIN
 from cri_conformance.wire.leaks import Leaks
 from cri_conformance.wire.outcome import Ok, RuntimeGone, SetupFailed
 from cri_conformance.wire.runtime import Runtime
 
-#: How often a finding is tried again, and how often it must show to be shrunk.
-TRIES, ENOUGH = 5, 3
-#: Seconds that trying again and shrinking may take for one finding.
-SHRINK_SECONDS = 45.0
 #: Seconds for which a call that never succeeds is repeated meanwhile: a minute long it was already.
 TRIED_FOR = 3.0
-#: Seconds that a runtime is given to come back after it crashed.
-BACK_WITHIN = 30.0
 #: Ids of objects that are looked for in the end at most.
 MOST_IDS = 20_000
 #: What must be, of what no clause need speak of.
@@ -59,20 +51,6 @@ PERMITTED = {
 LINE_EVERY, SAVE_EVERY = 10.0, 2.0
 
 
-@dataclass
-class Bench:
-    """What a story is played on."""
-
-    runtime: Runtime
-    judge: CampaignJudge
-    target: Target
-    tools: Tools
-    #: What the story sent below the types of a client, as in ``Finding.sent``.
-    sent: list[dict[str, str]] = field(default_factory=list)
-    #: Seconds within which what is repeated must come to its aim.
-    patience: float = MINUTE
-
-
 class Player(Protocol):
     """A mode in a campaign."""
 
@@ -86,17 +64,13 @@ class Player(Protocol):
         """Remove whatever it shares between turns."""
 
 
-class Mode(Protocol):
+class Mode(Plays, Protocol):
     """A way of looking."""
 
-    name: str
     says: str
 
     def open(self, campaign: Campaign) -> Player:
         """Raises NotExercised where this mode has nothing to look at."""
-
-    def play(self, bench: Bench, story: Story) -> None:
-        """Play a story of this mode. Raises Violation or RuntimeGone if it goes wrong again."""
 
 
 class Over(Exception):
@@ -133,8 +107,6 @@ class Campaign:
         self.judge = CampaignJudge(rules, target.client.history.mark)
         self.findings: dict[Key, Finding] = {}
         self.runtime = Runtime(target.client, target.workshop)
-        #: Whether a finding is just being tried again: its steps are not the campaign's.
-        self.trying = False
         #: Seconds within which what is repeated must come to its aim.
         self.patience = MINUTE
         #: What modes share: images, folders.
@@ -146,6 +118,7 @@ class Campaign:
         self.stuck: set[str] = set()
         #: The last ids that were given to us.
         self._made: dict[str, None] = {}
+        self._trying = Trying(target, self.scope)
         self._said, self._progress = said, progress
         self._next_line, self._next_save = LINE_EVERY, 0.0
         self._stopped = ""
@@ -158,7 +131,7 @@ class Campaign:
     @property
     def database(self) -> Path:
         """Hypothesis's examples, apart by runtime and version."""
-        return self.settings.fuzz_dir / "examples" / _plain(kind_of(self.facts))
+        return self.settings.fuzz_dir / "examples" / write.kind_of(self.facts)
 
     def over(self) -> bool:
         """Whether the time is over, or the runtime gone."""
@@ -187,7 +160,7 @@ class Campaign:
 
     def step(self) -> None:
         """A step was made, with its oracles. Raises Halt when time is over."""
-        if self.trying:
+        if self._trying.busy:
             return
         self.meter.steps += 1
         self.meter.modes[self._mode] += 1
@@ -259,23 +232,16 @@ class Campaign:
             self.findings[key].times += 1
         else:
             finding.cause = key[1]
-            self._keep_calls(finding)
+            finding.keep(self.target.client.history, self.judge.mark)
             self.findings[key] = finding
             self._said(f"found: {finding.line()}")
-            if again:
-                self._try_again(key, finding)
-            self._write(finding)
+            if again and finding.steps:
+                self._try_again(finding)
+            write.finding(finding, self.facts, self.settings)
         self.judge.mute(key)
-        if finding.kind in (Kind.CRASH, Kind.HANG) and not self._came_back():
+        if finding.kind in (Kind.CRASH, Kind.HANG) and not came_back(self.target):
             self._stopped = "the runtime is gone"
         self.tick(now=True)
-
-    def _keep_calls(self, finding: Finding, until: int | None = None) -> None:
-        history, mark = self.target.client.history, self.judge.mark
-        finding.calls = history.transcript(mark, until=until)
-        finding.raw = [
-            call for call in history.since(mark) if until is None or call.number <= until
-        ]
 
     def _new(
         self, kind: Kind, clause: str, cause: str, permitted: str, actual: str, story: Story
@@ -292,59 +258,11 @@ class Campaign:
             steps_found=len(story),
         )
 
-    # -- trying again ----------------------------------------------------------------
-
-    def _try_again(self, key: Key, finding: Finding) -> None:
-        if not finding.steps:
-            return
-        if finding.kind in (Kind.CRASH, Kind.HANG) and not self._came_back():
-            return
+    def _try_again(self, finding: Finding) -> None:
         mode = next(mode for mode in self.modes if mode.name == finding.mode)
-        until = time.monotonic() + SHRINK_SECONDS
-        self.trying = True
-        try:
-            while finding.tries < TRIES and time.monotonic() < until:
-                finding.tries += 1
-                finding.again += self._shows(mode, finding, finding.story["steps"])
-                if finding.again >= ENOUGH or finding.tries - finding.again > TRIES - ENOUGH:
-                    break
-            if finding.again >= ENOUGH:
-                self._shrink(mode, finding, until)
-        finally:
-            self.trying = False
-
-    def _shrink(self, mode: Mode, finding: Finding, until: float) -> None:
-        smallest: Story = finding.story["steps"]
-
-        def shows(candidate: Story) -> bool:
-            nonlocal smallest
-            if time.monotonic() > until:
-                raise TimeoutError
-            found = self._shows(mode, finding, candidate)
-            if found:
-                smallest = candidate
-                self._keep_calls(finding, self._until)
-            return found
-
-        with suppress(TimeoutError):
-            # It may well be the last step alone.
-            if len(smallest) > 1:
-                shows(smallest[-1:])
-            smaller(smallest, shows)
-        finding.story["steps"] = smallest
-
-    def _shows(self, mode: Mode, finding: Finding, story: Story) -> bool:
-        """Whether a story, played again, leads to the same."""
         self.runtime.close()
-        history = self.target.client.history
-        self.judge.mark = history.mark()
-        with self.scope() as bench:
-            again = shows(mode, finding, bench, story)
-            if again and bench.sent:
-                finding.sent = bench.sent
-            # Not what the bench makes to clean up.
-            self._until = history.mark()
-            return again
+        self.judge.mark = self.target.client.history.mark()
+        self._trying.again(mode, finding)
 
     @contextmanager
     def scope(self) -> Iterator[Bench]:
@@ -353,9 +271,6 @@ class Campaign:
             judge = CampaignJudge(self.rules, self.target.client.history.mark)
             patience = min(self.patience, TRIED_FOR)
             yield Bench(runtime, judge, self.target, self.tools, patience=patience)
-
-    def _came_back(self) -> bool:
-        return came_back(self.target)
 
     # -- the campaign ----------------------------------------------------------------
 
@@ -465,64 +380,6 @@ class Campaign:
             "findings": [finding.plain() for finding in self.findings.values()],
         }
 
-    def _write(self, finding: Finding) -> None:
-        from cri_conformance.fuzz import write
-
-        folder = (
-            self.settings.fuzz_dir / "findings" / _plain(f"{kind_of(self.facts)}-{finding.name}")
-        )
-        finding.folder = str(folder)
-        write.finding(folder, finding, self.facts, self.settings)
-
-
-def shows(mode: Mode, finding: Finding, bench: Bench, story: Story) -> bool:
-    """Whether a story, played on a bench, leads to the same finding."""
-    bench.judge.rules = replace(
-        bench.judge.rules,
-        selected=frozenset({finding.clause}) if finding.clause else frozenset(),
-        known={},
-        strict=True,
-    )
-    try:
-        mode.play(bench, story)
-    except Violation as error:
-        return error.clause.id == finding.clause and same(cause_of(error.actual), finding.cause)
-    except Unspoken as error:
-        return not finding.clause and same(cause_of(error.actual), finding.cause)
-    except Misbehaviour as error:
-        gone = (Kind.CRASH, Kind.HANG)
-        if Kind(error.kind) in gone:
-            if not came_back(bench.target):
-                raise RuntimeGone(str(error)) from None
-            return finding.kind in gone
-        return Kind(error.kind) is finding.kind and same(error.cause, finding.cause)
-    except RuntimeGone:
-        if not came_back(bench.target):
-            raise
-        return finding.kind in (Kind.CRASH, Kind.HANG)
-    except (Ended, SetupFailed):
-        return False
-    return False
-
-
-def came_back(target: Target) -> bool:
-    """Whether a runtime that was gone is there again: by itself, or as the user said."""
-    command = target.settings.restart_command
-    if not command:
-        return target.client.revived(BACK_WITHIN)
-    if target.client.revived(ALIVE_WITHIN):
-        return True
-    try:
-        Restarter(command)(Runtime(target.client, target.workshop))
-    except (SetupFailed, RuntimeGone):
-        return False
-    return True
-
-
-def same(cause: str, other: str) -> bool:
-    """Whether two causes are one."""
-    return cause == other
-
 
 def seed_of(seed: int, worker: str, mode: str, number: int) -> int:
     """The seed of one turn."""
@@ -530,27 +387,8 @@ def seed_of(seed: int, worker: str, mode: str, number: int) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def kind_of(facts: Facts) -> str:
-    """The runtime and its version, as a name."""
-    return f"{facts.runtime_name}-{facts.runtime_version}"
-
-
 def _end_of(story: Story) -> str:
     return str(story[-1].get("do", "")) if story else ""
 
 
-def _plain(name: str) -> str:
-    return "".join(char if char.isalnum() or char in "-_." else "-" for char in name)
-
-
-__all__ = [
-    "Bench",
-    "Campaign",
-    "CampaignFailed",
-    "Level",
-    "Mode",
-    "Player",
-    "kind_of",
-    "seed_of",
-    "shows",
-]
+__all__ = ["Bench", "Campaign", "CampaignFailed", "Mode", "Over", "Player", "seed_of"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from cri_conformance.wire.history import Call, CallRecord
+from cri_conformance.wire.history import Call, CallRecord, History
 
 
 class Kind(StrEnum):
@@ -72,6 +72,11 @@ class Finding:
         """The same for the same finding, in whichever campaign."""
         digest = hashlib.sha256(f"{self.clause}\n{self.cause}".encode()).hexdigest()[:8]
         return f"{self.kind}-{self.clause or self.mode}-{digest}"
+
+    def keep(self, history: History, mark: int, until: int | None = None) -> None:
+        """Keep the calls between two marks of a history, as those that led to it."""
+        self.calls = history.transcript(mark, until=until)
+        self.raw = [call for call in history.since(mark) if until is None or call.number <= until]
 
     def line(self) -> str:
         """In one line."""

@@ -16,12 +16,12 @@ from cri_conformance.contract.register import register
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
 from cri_conformance.expect.judge import Rules
-from cri_conformance.fuzz.campaign import Bench, shows
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.judging import CampaignJudge
 from cri_conformance.fuzz.modes import MODES
 from cri_conformance.fuzz.restarting import restarts
 from cri_conformance.fuzz.tools import Tools
+from cri_conformance.fuzz.trying import Bench, shows
 from cri_conformance.fuzz.write import FORMAT
 from cri_conformance.settings import Settings
 from cri_conformance.target import Preparation, Target, TargetError, connect

@@ -36,8 +36,15 @@ _LAST = 3
 _BYTES, _WIDTH = 60, 400
 
 
-def finding(folder: Path, found: Finding, facts: Facts, settings: Settings) -> None:
+def kind_of(facts: Facts) -> str:
+    """The runtime and its version, as the name of a folder."""
+    return _plain(f"{facts.runtime_name}-{facts.runtime_version}")
+
+
+def finding(found: Finding, facts: Facts, settings: Settings) -> None:
     """Write a finding, unless what is there of an earlier campaign has fewer steps."""
+    folder = settings.fuzz_dir / "findings" / _plain(f"{kind_of(facts)}-{found.name}")
+    found.folder = str(folder)
     replay = folder / "replay.json"
     if replay.exists() and 0 < _steps_in(replay) < found.steps:
         return
@@ -101,6 +108,10 @@ def _named(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, list):
         return [_named(one, names) for one in value]
     return value
+
+
+def _plain(name: str) -> str:
+    return "".join(char if char.isalnum() or char in "-_." else "-" for char in name)
 
 
 def _telling(raw: list[Call]) -> list[Call]:

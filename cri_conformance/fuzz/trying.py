@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trying a finding again: its story is played on a bench, and made as small as it gets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from cri_conformance.expect.violation import Ended, Violation
+from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
+from cri_conformance.fuzz.judging import CampaignJudge, cause_of
+from cri_conformance.fuzz.story import Story, smaller
+from cri_conformance.fuzz.tools import Tools
+from cri_conformance.malformed.oracle import Misbehaviour
+from cri_conformance.suite.repeating import MINUTE
+from cri_conformance.suite.restart import Restarter
+from cri_conformance.target import Target
+from cri_conformance.wire.client import ALIVE_WITHIN
+from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
+from cri_conformance.wire.runtime import Runtime
+
+#: How often a finding is tried again, and how often it must show to be shrunk.
+TRIES, ENOUGH = 5, 3
+#: Seconds that trying again and shrinking may take for one finding.
+SHRINK_SECONDS = 45.0
+#: Seconds that a runtime is given to come back after it crashed.
+BACK_WITHIN = 30.0
+
+
+@dataclass
+class Bench:
+    """What a story is played on."""
+
+    runtime: Runtime
+    judge: CampaignJudge
+    target: Target
+    tools: Tools
+    #: What the story sent below the types of a client, as in ``Finding.sent``.
+    sent: list[dict[str, str]] = field(default_factory=list)
+    #: Seconds within which what is repeated must come to its aim.
+    patience: float = MINUTE
+
+
+class Plays(Protocol):
+    """A mode, as far as it plays stories."""
+
+    name: str
+
+    def play(self, bench: Bench, story: Story) -> None:
+        """Play a story of this mode. Raises Violation or RuntimeGone if it goes wrong again."""
+
+
+class Trying:
+    """Tries the findings of a campaign, each on a bench of its own that ``scope`` gives."""
+
+    def __init__(self, target: Target, scope: Callable[[], AbstractContextManager[Bench]]) -> None:
+        self._target, self._scope = target, scope
+        #: Whether it is at it: steps that are made now are not the campaign's.
+        self.busy = False
+
+    def again(self, mode: Plays, finding: Finding) -> None:
+        """Try it some times; if it shows often enough make its story smaller."""
+        if finding.kind in (Kind.CRASH, Kind.HANG) and not came_back(self._target):
+            return
+        until = time.monotonic() + SHRINK_SECONDS
+        self.busy = True
+        try:
+            while finding.tries < TRIES and time.monotonic() < until:
+                finding.tries += 1
+                finding.again += self._shows(mode, finding, finding.story["steps"])
+                if finding.again >= ENOUGH or finding.tries - finding.again > TRIES - ENOUGH:
+                    break
+            if finding.again >= ENOUGH:
+                self._shrink(mode, finding, until)
+        finally:
+            self.busy = False
+
+    def _shrink(self, mode: Plays, finding: Finding, until: float) -> None:
+        smallest: Story = finding.story["steps"]
+
+        def shows(candidate: Story) -> bool:
+            nonlocal smallest
+            if time.monotonic() > until:
+                raise TimeoutError
+            found = self._shows(mode, finding, candidate, keep=True)
+            if found:
+                smallest = candidate
+            return found
+
+        with suppress(TimeoutError):
+            # It may well be the last step alone.
+            if len(smallest) > 1:
+                shows(smallest[-1:])
+            smaller(smallest, shows)
+        finding.story["steps"] = smallest
+
+    def _shows(self, mode: Plays, finding: Finding, story: Story, *, keep: bool = False) -> bool:
+        """Whether a story, played again, leads to the same; if so its calls are kept."""
+        history = self._target.client.history
+        mark = history.mark()
+        with self._scope() as bench:
+            again = shows(mode, finding, bench, story)
+            if again and bench.sent:
+                finding.sent = bench.sent
+            # Not what the bench makes to clean up.
+            if again and keep:
+                finding.keep(history, mark)
+            return again
+
+
+def shows(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
+    """Whether a story, played on a bench, leads to the same finding."""
+    bench.judge.rules = replace(
+        bench.judge.rules,
+        selected=frozenset({finding.clause}) if finding.clause else frozenset(),
+        known={},
+        strict=True,
+    )
+    try:
+        mode.play(bench, story)
+    except Violation as error:
+        return error.clause.id == finding.clause and cause_of(error.actual) == finding.cause
+    except Unspoken as error:
+        return not finding.clause and cause_of(error.actual) == finding.cause
+    except Misbehaviour as error:
+        gone = (Kind.CRASH, Kind.HANG)
+        if Kind(error.kind) in gone:
+            if not came_back(bench.target):
+                raise RuntimeGone(str(error)) from None
+            return finding.kind in gone
+        return Kind(error.kind) is finding.kind and error.cause == finding.cause
+    except RuntimeGone:
+        if not came_back(bench.target):
+            raise
+        return finding.kind in (Kind.CRASH, Kind.HANG)
+    except (Ended, SetupFailed):
+        return False
+    return False
+
+
+def came_back(target: Target) -> bool:
+    """Whether a runtime that was gone is there again: by itself, or as the user said."""
+    command = target.settings.restart_command
+    if not command:
+        return target.client.revived(BACK_WITHIN)
+    if target.client.revived(ALIVE_WITHIN):
+        return True
+    try:
+        Restarter(command)(Runtime(target.client, target.workshop))
+    except (SetupFailed, RuntimeGone):
+        return False
+    return True
