@@ -11,7 +11,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
@@ -28,6 +28,16 @@ from cri_conformance.wire.runtime import CLEANUP_DEADLINE, Container, Runtime, S
 #: What a container of ours does: nothing that a broken word of it could turn into harm.
 SLEEP = ["sleep", "3600"]
 _CANARY = b"untouched\n"
+
+
+class _Left(NamedTuple):
+    """An object that nobody was given, and the call that removes it, with its field."""
+
+    id: str
+    what: str
+    remove: str
+    field: str
+    may_be: bool
 
 
 class Base:
@@ -280,19 +290,24 @@ class Yard:
         self._revive()
 
     def left(self, *, doubtful: bool = False) -> None:
-        """Remove what is there that was refused. Raises Misbehaviour if there was something."""
-        left = self._left()
-        for remove, field, made, _ in left:
-            self.runtime.workshop.ids.add(made)
-            if not self._away(remove, field, made):
-                self.stuck.add(made)
+        """Remove what is there that was refused. Raises Misbehaviour if there was something.
+
+        A sandbox that is not ready may be kept (``RunPodSandbox.failed-leftover``), so that what
+        its network still holds can be given back: it counts only if it can't be removed.
+        """
+        found = self._left()
+        for one in found:
+            self.runtime.workshop.ids.add(one.id)
+            if not self._away(one.remove, one.field, one.id):
+                self.stuck.add(one.id)
+        left = [one for one in found if one.id in self.stuck or not one.may_be]
         if not left or doubtful:
             return
-        told = ", ".join(f"{what} {made[:12]}" for _, _, made, what in left)
-        lasting = any(made in self.stuck for _, _, made, _ in left)
+        told = ", ".join(f"{one.what} {one.id[:12]}" for one in left)
+        lasting = any(one.id in self.stuck for one in left)
         raise Misbehaviour(
             Kind.LEAK,
-            f"left {left[0][3]}" + (" for good" if lasting else ""),
+            f"left {left[0].what}" + (" for good" if lasting else ""),
             f"left behind by calls that were refused: {told}"
             + (", which can't be removed" if lasting else ""),
             lasting=lasting,
@@ -318,8 +333,8 @@ class Yard:
                     + ("removed" if content is None else f"overwritten: {content[:80]!r}"),
                 )
 
-    def _left(self) -> list[tuple[str, str, str, str]]:
-        """(call that removes it, its field, id, what it is) of ours that nobody was given."""
+    def _left(self) -> list[_Left]:
+        """What is there of ours that nobody was given."""
         kept = {one for pod in (self.bystander, self.victim) for one in (pod.id, pod.sandbox.id)}
         found = []
         for rpc, items, remove, field, what in (
@@ -329,7 +344,8 @@ class Yard:
             for item in getattr(self.runtime.get(rpc), items):
                 # Whatever of it was broken: some of it still has the nonce.
                 if item.id not in kept | self.stuck and self.mark in str(item):
-                    found.append((remove, field, item.id, what))
+                    may_be = what == "sandbox" and item.state == types.SANDBOX_NOTREADY
+                    found.append(_Left(item.id, what, remove, field, may_be))
         return found
 
     def _of_bystander(self) -> str:
