@@ -19,6 +19,7 @@ import argparse
 import importlib
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from cri_conformance.fuzz import campaign as campaigns
 from cri_conformance.fuzz.finding import Finding
 from cri_conformance.fuzz.judging import Key
 from cri_conformance.fuzz.modes import chosen
+from cri_conformance.fuzz.story import Story
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.target import Preparation, connect
 
@@ -49,11 +51,11 @@ class _Until(campaigns.Campaign):
     fault = ""
     sessions = False
 
-    def begin(self) -> None:
+    def begin(self, story: Callable[[], Story] = list) -> None:
         if self.sessions:
             # What it has made stuck is removed past the fault.
             self.target.client.metadata = ()
-        super().begin()
+        super().begin(story)
         session = self.meter.examples if self.sessions else 0
         self.target.client.metadata = ((METADATA_KEY, f"{self.fault}{session}"),)
 

@@ -82,6 +82,13 @@ class Broken:
             self.yard.close()
 
 
+def _told(sent: Sent) -> dict[str, Any]:
+    """A message as a step of a story."""
+    base, mutations = sent
+    how = [one.plain() for one in mutations]
+    return {"do": "send", "with": {"base": f"{base.rpc}.{base.name}", "mutations": how}}
+
+
 def shown(base: str, how: Sequence[Mutation], data: bytes) -> dict[str, str]:
     """A message as a finding keeps it."""
     kept = base64.b64encode(data).decode() if len(data) <= _KEPT_BYTES else ""
@@ -109,9 +116,10 @@ class BrokenPlayer:
 
     def turn(self, seed: int, number: int) -> None:
         campaign = self._campaign
-        campaign.begin()
-        steps = self._ready()
         sent: list[Sent] = []
+        attacks: Story = []
+        campaign.begin(lambda: [*map(_told, sent), *attacks])
+        steps = self._ready()
         over: Halt | None = None
         try:
             self._send(steps, seed, sent)
@@ -129,7 +137,7 @@ class BrokenPlayer:
             return
         if over:
             raise over
-        self._besiege(steps, seed)
+        self._besiege(steps, seed, attacks)
 
     def _send(self, steps: Broken, seed: int, sent: list[Sent]) -> None:
         """Messages, until there is no yard any more. Raises Halt."""
@@ -160,6 +168,7 @@ class BrokenPlayer:
         campaign = self._campaign
         if self._steps is None:
             runtime = Runtime(campaign.target.client, campaign.target.workshop)
+            campaign.keep(runtime)
             try:
                 self._steps = Broken(runtime, campaign.target, complete=self._complete)
             except SetupFailed as error:
@@ -169,11 +178,9 @@ class BrokenPlayer:
                     raise Over(f"nothing to send messages about: {error}") from None
                 raise
         self._failed = 0
-        # Known to be ours for as long as they are there.
-        campaign.target.workshop.ids.update(self._steps.runtime.made())
         return self._steps
 
-    def _besiege(self, steps: Broken, seed: int) -> None:
+    def _besiege(self, steps: Broken, seed: int, attacks: Story) -> None:
         campaign = self._campaign
         for number in range(ATTACKS_EACH if siege.possible() else 0):
             if not self._attacks:
@@ -185,10 +192,11 @@ class BrokenPlayer:
             if name in self._deadly:
                 continue
             step = {"name": name, "seed": seed + number} if name == MANGLED else {"name": name}
+            attacks.append({"do": "attack", "with": step})
             try:
                 steps.attack(**step)
             except Misbehaviour as error:
-                self._take(error, [{"do": "attack", "with": step}], [])
+                self._take(error, attacks[-1:], [])
                 return
             campaign.meter.meet(name, "", "lived")
             campaign.step()
@@ -196,16 +204,7 @@ class BrokenPlayer:
     # -- what was found --------------------------------------------------------------
 
     def _found(self, error: Misbehaviour, sent: Sequence[Sent]) -> None:
-        story = [
-            {
-                "do": "send",
-                "with": {
-                    "base": f"{base.rpc}.{base.name}",
-                    "mutations": [one.plain() for one in mutations],
-                },
-            }
-            for base, mutations in sent
-        ]
+        story = [_told(one) for one in sent]
         kept = [
             shown(f"{base.rpc}.{base.name}", how, apply(base.tree, how))
             for base, how in sent[-_KEPT:]

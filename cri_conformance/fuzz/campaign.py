@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from cri_conformance.expect.violation import Ended, Misbehaved, NotExercised, Vi
 from cri_conformance.fuzz import write
 from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
 from cri_conformance.fuzz.judging import CampaignJudge, Key, cause_of, key_of
+from cri_conformance.fuzz.leftovers import Left, Leftovers, Played
 from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.meter import Meter
 from cri_conformance.fuzz.story import Story
@@ -30,7 +31,6 @@ from cri_conformance.settings import Budget, Settings
 from cri_conformance.suite.repeating import MINUTE
 from cri_conformance.target import Facts, Target
 from cri_conformance.wire.client import ALIVE_WITHIN
-from cri_conformance.wire.leaks import Leaks
 from cri_conformance.wire.outcome import Ok, RuntimeGone, SetupFailed
 from cri_conformance.wire.runtime import Runtime
 
@@ -73,6 +73,10 @@ class Mode(Plays, Protocol):
         """Raises NotExercised where this mode has nothing to look at."""
 
 
+#: Who left what nobody is known to have left.
+_NOBODY = Played("leaks", 0, list, frozenset(), (0, 0))
+
+
 class Over(Exception):
     """A mode can't go on; says why, in one line."""
 
@@ -113,7 +117,10 @@ class Campaign:
         self.tools = Tools(target)
         self._shared = set(target.workshop.ids)
         self._shared_images = set(target.workshop.images) | {target.workshop.image}
-        self._leaks = Leaks(target.facts.host_root, target.workshop.log_root)
+        self._leftovers = Leftovers(target)
+        #: Of the sequence that is played: mode, seed, and what it has done so far.
+        self._playing: tuple[str, int, Callable[[], Story]] = "", 0, list
+        self._kept: list[Runtime] = []
         #: Ids of what can't be removed, which is a finding already.
         self.stuck: set[str] = set()
         #: The last ids that were given to us.
@@ -141,22 +148,50 @@ class Campaign:
             return self.meter.steps >= self.budget.steps
         return self.meter.seconds >= self.budget.seconds
 
-    def begin(self) -> None:
-        """A sequence begins: what the last one made goes. Raises Halt when time is over."""
-        self.runtime.close()
-        # Of a long campaign no id is kept that is of no use any more.
-        self._note_ids()
+    def begin(self, story: Callable[[], Story] = list) -> None:
+        """A sequence begins: what the last one made goes. Raises Halt when time is over.
+
+        ``story`` gives what this one has done so far.
+        """
+        self._end()
+        with suppress(RuntimeGone):  # The sequence that comes will tell.
+            for left in self._leftovers.look(self._alive()):
+                self._left(left)
+        self._playing = self._mode, self._seed, story
         self.judge.mark = self.target.client.history.mark()
         if self.over():
             raise Halt
         self.meter.examples += 1
 
+    def keep(self, runtime: Runtime) -> None:
+        """What this holds outlives sequences."""
+        self._kept = [*(one for one in self._kept if one.made()), runtime]
+
+    def _alive(self) -> set[str]:
+        held = (runtime.made() for runtime in (self.runtime, *self._kept))
+        return self.stuck.union(*held)
+
+    def _end(self) -> None:
+        """The sequence is over: what it made goes."""
+        was_there = self._alive()
+        self.runtime.close()
+        self._ended(self._playing, self._new_ids() | was_there)
+        self._note_ids()
+
+    def _ended(self, played: tuple[str, int, Callable[[], Story]], made: set[str]) -> None:
+        marks = self.judge.mark, self.target.client.history.mark()
+        self._leftovers.ended(Played(*played, made, marks))
+
+    def _new_ids(self) -> set[str]:
+        return self.target.workshop.ids - self._shared - self._made.keys()
+
     def _note_ids(self) -> None:
+        # Of a long campaign no id is kept that is of no use any more.
         ids = self.target.workshop.ids
         self._made.update(dict.fromkeys(ids - self._shared))
         for old in list(self._made)[:-MOST_IDS]:
             del self._made[old]
-        ids.intersection_update(self._shared | self.runtime.made())
+        ids.intersection_update(self._shared | self._alive())
 
     def step(self) -> None:
         """A step was made, with its oracles. Raises Halt when time is over."""
@@ -232,7 +267,8 @@ class Campaign:
             self.findings[key].times += 1
         else:
             finding.cause = key[1]
-            finding.keep(self.target.client.history, self.judge.mark)
+            if not finding.behind:
+                finding.keep(self.target.client.history, self.judge.mark)
             self.findings[key] = finding
             self._said(f"found: {finding.line()}")
             if again and finding.steps:
@@ -262,7 +298,18 @@ class Campaign:
         mode = next(mode for mode in self.modes if mode.name == finding.mode)
         self.runtime.close()
         self.judge.mark = self.target.client.history.mark()
-        self._trying.again(mode, finding)
+        self._note_ids()
+        try:
+            self._trying.again(mode, finding)
+        finally:
+            made = self._new_ids()
+            if finding.behind:
+                # Left again, on purpose.
+                self.stuck |= made
+                self._leftovers.forgive()
+            else:
+                self._ended((finding.mode, finding.seed, lambda: finding.story["steps"]), made)
+            self._note_ids()
 
     @contextmanager
     def scope(self) -> Iterator[Bench]:
@@ -289,9 +336,10 @@ class Campaign:
                 player.close()
             self._stopped = self._stopped or "over"
             try:
-                self.runtime.close()
-                self.tools.close()
+                self._end()
                 self._look_for_leaks()
+                self.tools.close()
+                self._look_for_images()
             except (RuntimeGone, SetupFailed) as error:
                 self._said(f"clean-up: {error}")
             self.target.client.history.forget(self.judge.mark)
@@ -301,24 +349,38 @@ class Campaign:
         if failures:
             raise CampaignFailed("; ".join(finding.line() for finding in failures))
 
+    def _left(self, left: Left) -> None:
+        """What sequences left behind is a finding: of the sequence that leaves it again."""
+        permitted = "nothing is left of what was removed"
+        shown = "; ".join(left.lines[:5])
+        if (more := len(left.lines) - 5) > 0:
+            shown += f"; {more} more"
+        key = (str(Kind.LEAK), left.cause)
+        kept = self._mode, self._seed
+        for one in left.suspects or [_NOBODY]:
+            self._mode, self._seed = one.mode, one.seed
+            finding = self._new(Kind.LEAK, "", left.cause, permitted, shown, one.story())
+            finding.behind = True
+            finding.keep(self.target.client.history, *one.calls)
+            if key in self.findings:
+                break
+            if finding.steps:
+                self._try_again(finding)
+            if finding.again:
+                break
+        self.add(key, finding, again=False)
+        self._mode, self._seed = kept
+
     def _look_for_leaks(self) -> None:
         """What is still there of objects that were removed is a finding."""
-        self._note_ids()
         gone = self._made.keys() - self._shared - self.stuck
-        left = []
-        for lister, items in (("ListPodSandbox", "items"), ("ListContainers", "containers")):
-            outcome = self.target.client.call(lister)
-            if isinstance(outcome, Ok):
-                found = {one.id for one in getattr(outcome.response, items)}
-                left += [f"{lister} has {one}" for one in sorted(found & gone)]
-        left += self._images_left()
-        left += self._leaks.left(gone)
-        if left:
-            self._mode, self._seed = "leaks", self.settings.seed
-            shown = "; ".join(left[:5]) + (f"; {len(left) - 5} more" if len(left) > 5 else "")
-            permitted = "nothing is left of what was removed"
-            finding = self._new(Kind.LEAK, "", cause_of(left[0]), permitted, shown, [])
-            self.add((str(Kind.LEAK), cause_of(left[0])), finding)
+        for left in self._leftovers.at_last(gone):
+            self._left(left)
+
+    def _look_for_images(self) -> None:
+        """Images are shared by sequences: they are looked for when all is over."""
+        if left := self._images_left():
+            self._left(Left(left, []))
 
     def _images_left(self) -> list[str]:
         """Names and ids of images that only this campaign had, and that are still listed."""

@@ -56,6 +56,8 @@ class Finding:
     #: Steps of the story when it was found; it may have been shrunk since.
     steps_found: int = 0
     times: int = 1
+    #: A leak that is looked for when all that the story made has been removed.
+    behind: bool = False
     folder: str = ""
 
     @property

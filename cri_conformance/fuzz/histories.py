@@ -304,7 +304,7 @@ class HistoriesPlayer:
 
     def _one(self, chance: Random) -> None:
         campaign = self._campaign
-        campaign.begin()
+        campaign.begin(lambda: recorder.story)
         steps = Steps(campaign.runtime, campaign.judge)
         recorder = Recorder(steps, TOLD)
         try:

@@ -15,6 +15,7 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from cri_conformance.expect.explore import without_constants
+from cri_conformance.fuzz.story import Story
 
 #: Sequences of one turn, and the most steps of one.
 EXAMPLES, STEPS = 6, 30
@@ -30,14 +31,15 @@ def turn(
     seed: int,
     database: Path | None,
     reuse: bool,
-    begin: Callable[[], None],
+    begin: Callable[[Callable[[], Story]], None],
     ended: Callable[[Any, Exception], None],
     **attributes: Any,
 ) -> None:
     """Run some sequences of a machine. ``reuse``: those that failed in earlier campaigns first.
 
-    ``begin`` is called before each. After the first that raises the turn is over, and ``ended``
-    gets the machine and what it raised. Raises what these two raise, and what is no Exception.
+    ``begin`` is called before each, with what gives its story as far as it has come. After the
+    first that raises the turn is over, and ``ended`` gets the machine and what it raised. Raises
+    what these two raise, and what is no Exception.
     """
 
     class Begun(machine):  # type: ignore[misc, valid-type]
@@ -45,7 +47,7 @@ def turn(
             if found:
                 # Hypothesis runs a failing example once more. It has been written down.
                 raise Halt
-            begin()
+            begin(lambda: self.recorder.story if hasattr(self, "recorder") else [])
             super().__init__()
 
         def teardown(self) -> None:

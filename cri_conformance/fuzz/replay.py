@@ -26,10 +26,13 @@ from cri_conformance.fuzz.write import FORMAT
 from cri_conformance.settings import Settings
 from cri_conformance.target import Preparation, Target, TargetError, connect
 from cri_conformance.wire.history import in_lines
+from cri_conformance.wire.leaks import Leaks
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
 #: Its steps are there, and how they are to be played.
 _KEYS = {"format", "mode", "kind", "clause", "cause", "permitted", "actual", "steps"}
+
+_HIDDEN = "what is left behind is looked for on the runtime's host, as root"
 
 
 class ReplayError(Exception):
@@ -68,6 +71,7 @@ def happens(target: Target, document: dict[str, Any]) -> bool:
         document["permitted"],
         document["actual"],
         seed=0,
+        behind=document.get("behind", False),
     )
     rules = Rules(register(), Minor.parse(target.facts.minor))
     tools = Tools(target)
@@ -83,10 +87,16 @@ def happens(target: Target, document: dict[str, Any]) -> bool:
         tools.close()
 
 
+def _hidden(target: Target, document: dict[str, Any]) -> bool:
+    return document.get("behind", False) and not Leaks(target.facts.host_root).seen
+
+
 def check(target: Target, document: dict[str, Any]) -> None:
     """For a test. Raises AssertionError if it still happens, NotExercised if it can't be tried."""
     if restarts(document["steps"]) and not target.settings.restart_command:
         raise NotExercised(Reason.SWITCHED_OFF, "give --cri-restart-command")
+    if _hidden(target, document):
+        raise NotExercised(Reason.NEEDS_HOST, _HIDDEN)
     told = f"permitted {document['permitted']}; got {document['actual']}"
     assert not happens(target, document), f"{document['clause'] or document['kind']}: {told}"
 
@@ -100,6 +110,8 @@ def run(path: Path, settings: Settings) -> int:
         with Preparation(settings) as preparation:
             target = connect(settings, preparation.facts)
             try:
+                if _hidden(target, document):
+                    raise ReplayError(f"{path}: {_HIDDEN}")
                 again = happens(target, document)
                 lines = in_lines(target.client.history.transcript(0), width=160)
             finally:

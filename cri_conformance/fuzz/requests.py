@@ -246,7 +246,8 @@ class RequestsPlayer:
 
     def turn(self, seed: int, number: int) -> None:
         campaign = self._campaign
-        campaign.begin()
+        sent: list[tuple[str, dict[str, Any]]] = []
+        campaign.begin(lambda: [told(*one) for one in sent])
         steps = Requests(campaign.runtime, campaign.judge, campaign.tools)
         found: list[tuple[Exception, Story]] = []
 
@@ -254,6 +255,7 @@ class RequestsPlayer:
             for name, arguments in drawn:
                 if found:
                     return
+                sent.append((name, arguments))
                 try:
                     getattr(steps, name)(**arguments)
                 except Exception as error:

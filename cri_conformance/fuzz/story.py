@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
+from random import Random
 from typing import Any
 
 from google.protobuf import json_format
@@ -125,6 +126,38 @@ def play(steps: Any, story: Story) -> None:
         made = getattr(steps, step["do"])(**arguments)
         if "gives" in step and made:
             names[step["gives"]] = made
+
+
+def alone(story: Story, number: int) -> Story:
+    """One step, and those before it that it cannot do without."""
+    wanted = refs(story[number])
+    kept = [story[number]]
+    for step in reversed(story[:number]):
+        if step.get("gives") in wanted:
+            wanted |= refs(step)
+            kept.insert(0, step)
+    return kept
+
+
+def refs(value: Any) -> set[str]:
+    """What a step refers to."""
+    if isinstance(value, dict):
+        if value.keys() == {"ref"}:
+            return {value["ref"]}
+        return set().union(*map(refs, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(refs, value))
+    return set()
+
+
+def at_other_moments(story: Story, chance: Random) -> Story:
+    """With other seconds after which calls are given up."""
+    return [
+        {**step, "with": {**step["with"], "seconds": seconds * 2 ** chance.uniform(-1.5, 1.5)}}
+        if isinstance(seconds := step["with"].get("seconds"), float)
+        else step
+        for step in story
+    ]
 
 
 def smaller(story: Story, shows: Callable[[Story], bool]) -> Story:

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Protocol
 
 from cri_conformance.expect.violation import Ended, Violation
 from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
 from cri_conformance.fuzz.judging import CampaignJudge, cause_of
-from cri_conformance.fuzz.story import Story, smaller
+from cri_conformance.fuzz.leftovers import Leftovers, kinds
+from cri_conformance.fuzz.story import Story, alone, at_other_moments, smaller
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.malformed.oracle import Misbehaviour
 from cri_conformance.suite.repeating import MINUTE
@@ -26,6 +28,11 @@ from cri_conformance.wire.runtime import Runtime
 TRIES, ENOUGH = 5, 3
 #: Seconds that trying again and shrinking may take for one finding.
 SHRINK_SECONDS = 45.0
+#: Times, and seconds, for which a story is played in one try to see what it leaves behind: often
+#: that hangs on the moment at which a call is given up.
+PLAYS, PLAY_SECONDS = 30, 10.0
+#: Seconds in which a single step is looked for that leaves the same.
+SEARCH_SECONDS = 30.0
 #: Seconds that a runtime is given to come back after it crashed.
 BACK_WITHIN = 30.0
 
@@ -42,6 +49,8 @@ class Bench:
     sent: list[dict[str, str]] = field(default_factory=list)
     #: Seconds within which what is repeated must come to its aim.
     patience: float = MINUTE
+    #: How often a story is played to see what it leaves behind.
+    plays: int = PLAYS
 
 
 class Plays(Protocol):
@@ -65,9 +74,11 @@ class Trying:
         """Try it some times; if it shows often enough make its story smaller."""
         if finding.kind in (Kind.CRASH, Kind.HANG) and not came_back(self._target):
             return
-        until = time.monotonic() + SHRINK_SECONDS
         self.busy = True
         try:
+            if finding.behind:
+                self._search(mode, finding)
+            until = time.monotonic() + SHRINK_SECONDS
             while finding.tries < TRIES and time.monotonic() < until:
                 finding.tries += 1
                 finding.again += self._shows(mode, finding, finding.story["steps"])
@@ -77,6 +88,21 @@ class Trying:
                 self._shrink(mode, finding, until)
         finally:
             self.busy = False
+
+    def _search(self, mode: Plays, finding: Finding) -> None:
+        """Begin with a single step that leaves the same, if there is one: it is soon played."""
+        story: Story = finding.story["steps"]
+        steps = {str(one): one for one in (alone(story, n) for n in range(len(story)))}
+        until, chance = time.monotonic() + SEARCH_SECONDS, Random(0)
+        while True:
+            for candidate in steps.values():
+                if time.monotonic() > until:
+                    return
+                if self._shows(
+                    mode, finding, at_other_moments(candidate, chance), keep=True, plays=1
+                ):
+                    finding.story["steps"] = candidate
+                    return
 
     def _shrink(self, mode: Plays, finding: Finding, until: float) -> None:
         smallest: Story = finding.story["steps"]
@@ -97,11 +123,20 @@ class Trying:
             smaller(smallest, shows)
         finding.story["steps"] = smallest
 
-    def _shows(self, mode: Plays, finding: Finding, story: Story, *, keep: bool = False) -> bool:
+    def _shows(
+        self,
+        mode: Plays,
+        finding: Finding,
+        story: Story,
+        *,
+        keep: bool = False,
+        plays: int = PLAYS,
+    ) -> bool:
         """Whether a story, played again, leads to the same; if so its calls are kept."""
         history = self._target.client.history
         mark = history.mark()
         with self._scope() as bench:
+            bench.plays = plays
             again = shows(mode, finding, bench, story)
             if again and bench.sent:
                 finding.sent = bench.sent
@@ -119,6 +154,8 @@ def shows(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
         known={},
         strict=True,
     )
+    if finding.behind:
+        return _leaves(mode, finding, bench, story)
     try:
         mode.play(bench, story)
     except Violation as error:
@@ -138,6 +175,29 @@ def shows(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
         return finding.kind in (Kind.CRASH, Kind.HANG)
     except (Ended, SetupFailed):
         return False
+    return False
+
+
+def _leaves(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
+    """Whether something of the same kind is left behind when all has been removed."""
+    leftovers = Leftovers(bench.target)
+    before = set(bench.target.workshop.ids)
+    wanted = set(finding.cause.split("; "))
+    until = time.monotonic() + PLAY_SECONDS
+    chance = Random(0)
+    for number in range(bench.plays):
+        if time.monotonic() > until:
+            break
+        try:
+            mode.play(bench, at_other_moments(story, chance) if number else story)
+        except (Violation, Unspoken, Misbehaviour, Ended, SetupFailed):
+            pass  # Whatever else is wrong: only what is left counts.
+        except RuntimeGone:
+            if not came_back(bench.target):
+                raise
+        bench.runtime.close()
+        if wanted.intersection(kinds(leftovers.left(bench.target.workshop.ids - before))):
+            return True
     return False
 
 

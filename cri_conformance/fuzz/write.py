@@ -53,7 +53,7 @@ def finding(found: Finding, facts: Facts, settings: Settings) -> None:
     write_text(folder / "transcript.txt", _transcript(found, facts, settings))
     if found.steps:
         write_text(folder / "test_finding.py", _test(found, whole))
-    if restarts(found.story.get("steps", [])):
+    if found.behind or restarts(found.story.get("steps", [])):
         return
     if script := crictl.script(found.line(), _telling(found.raw)):
         write_text(folder / "crictl.sh", script)
@@ -69,6 +69,7 @@ def document(found: Finding, facts: Facts) -> dict[str, object]:
         "cause": found.cause,
         "permitted": found.permitted,
         "actual": found.actual,
+        "behind": found.behind,
         "found_with": f"{facts.runtime_name} {facts.runtime_version}",
         "again": f"{found.again} of {found.tries}",
         "steps": found.story.get("steps", []),

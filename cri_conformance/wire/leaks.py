@@ -42,20 +42,25 @@ class Leaks:
         self._folder = folder
         self.before = Before(self._network_namespaces())
 
+    @property
+    def seen(self) -> bool:
+        """Whether the host can be looked at."""
+        return self._host is not None
+
     def left(self, ids: Set[str], *, within: float = GONE_WITHIN) -> list[str]:
         """What is left of objects with these ids, in words; [] as soon as there is nothing."""
-        if self._host is None:
-            return []
         until = time.monotonic() + within
         pause = threading.Event()
         while True:
-            found = self._look(ids)
+            found = self.now(ids)
             if not found or time.monotonic() > until:
                 return found
             pause.wait(0.25)
 
-    def _look(self, ids: Set[str]) -> list[str]:
-        assert self._host
+    def now(self, ids: Set[str]) -> list[str]:
+        """One look: what is there at this moment may just be on its way out."""
+        if self._host is None:
+            return []
         wanted = {os.fsencode(one) for one in ids}
         processes, files, inhabited = [], [], set()
         for pid in self._host.pids():

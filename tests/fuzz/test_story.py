@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import Any
 
 from cri_conformance.api import types
 from cri_conformance.fuzz.judging import cause_of
-from cri_conformance.fuzz.story import Recorder, play, smaller
+from cri_conformance.fuzz.story import Recorder, alone, at_other_moments, play, smaller
 
 
 class Steps:
@@ -81,3 +82,31 @@ def test_of_several_changes_only_those_are_kept_that_are_needed():
     story = [{"do": "send", "with": {"base": "x", "mutations": changes}}]
     found = smaller(story, lambda one: {"n": 2} in one[0]["with"]["mutations"])
     assert found[0]["with"] == {"base": "x", "mutations": [{"n": 2}]}
+
+
+def _step(do: str, gives: str = "", **given: Any) -> dict[str, Any]:
+    return {"do": do, "with": given, **({"gives": gives} if gives else {})}
+
+
+def test_a_step_alone_has_what_it_needs_and_no_more():
+    story = [
+        _step("run", "p"),
+        _step("run", "q"),
+        _step("create", "c", sandbox={"ref": "p"}),
+        _step("create", "d", sandbox={"ref": "q"}),
+        _step("start", container={"ref": "c"}),
+        _step("start", containers=[{"id": {"ref": "d"}}]),
+    ]
+    assert alone(story, 4) == [story[0], story[2], story[4]]
+    assert alone(story, 5) == [story[1], story[3], story[5]]
+    assert alone(story, 1) == [story[1]]
+
+
+def test_other_moments_leave_all_else_as_it_was():
+    story = [_step("start", seconds=0.1, way="cancel"), _step("stop")]
+    [first, last] = at_other_moments(story, Random(0))
+    assert first["with"].pop("way") == "cancel"
+    assert 0.03 < first["with"]["seconds"] < 0.3
+    assert first["with"]["seconds"] != 0.1
+    assert last == story[1]
+    assert story[0]["with"]["seconds"] == 0.1

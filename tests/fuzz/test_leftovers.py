@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What sequences leave behind: seen, attributed, tried again and written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cri_conformance import cli
+from cri_conformance.contract.clause import Minor
+from cri_conformance.contract.register import register
+from cri_conformance.expect.judge import Rules
+from cri_conformance.fuzz import leftovers as module
+from cri_conformance.fuzz.campaign import Campaign, CampaignFailed
+from cri_conformance.fuzz.finding import Kind
+from cri_conformance.fuzz.leftovers import Leftovers, Played
+from cri_conformance.fuzz.modes import chosen
+from cri_conformance.fuzz.replay import ReplayError, happens, load, run
+from cri_conformance.settings import Budget, Settings
+from cri_conformance.target import Preparation, connect
+from cri_conformance.wire.outcome import Ok
+
+_ONE, _OTHER = "1" * 64, "2" * 64
+
+
+class _Host(Leftovers):
+    """With lines of our own in place of a look."""
+
+    def __init__(self) -> None:
+        empty = SimpleNamespace(items=(), containers=())
+        client = SimpleNamespace(call=lambda rpc: Ok(empty))
+        facts = SimpleNamespace(host_root="")
+        target: Any = SimpleNamespace(client=client, facts=facts, workshop=facts)
+        facts.log_root = ""
+        super().__init__(target)
+        self.lines: list[str] = []
+        self._leaks.now = lambda ids: list(self.lines)  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
+    made = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: made.now))
+    return made
+
+
+def _played(clock: Any, *ids: str) -> Played:
+    return Played("lives", 0, list, frozenset(ids), (0, 0), clock.now)
+
+
+def test_what_goes_meanwhile_is_nothing_and_what_stays_is_told_once(clock: Any):
+    host = _Host()
+    host.ended(_played(clock, _ONE))
+    host.ended(_played(clock, _OTHER))
+    host.lines = [f"process 1 (a) of {_ONE}", f"process 2 (b) of {_OTHER}"]
+    assert host.look(frozenset()) == []
+    clock.now += 6
+    del host.lines[0]
+    assert host.look(frozenset()) == []
+    clock.now += 6
+    host.lines.insert(0, f"process 1 (a) of {_ONE}")
+    [left] = host.look(frozenset())
+    assert left.lines == [f"process 2 (b) of {_OTHER}"]
+    assert [one.ids for one in left.suspects] == [{_OTHER}]
+    assert left.cause == "process N (b) of ID"
+    clock.now += 6
+    assert host.look(frozenset()) == []
+
+
+def test_what_has_no_id_may_be_of_any_sequence_since_the_look_before(clock: Any):
+    host = _Host()
+    host.ended(_played(clock, _ONE))
+    host.look(frozenset())
+    clock.now += 1
+    late = [_played(clock, _OTHER), _played(clock)]
+    for one in late:
+        host.ended(one)
+    host.lines = ["network namespace cni-1"]
+    host.look(frozenset())
+    clock.now += module.STAYS + 1
+    [left] = host.look(frozenset())
+    assert left.suspects == late
+
+
+def test_a_look_that_takes_long_is_not_repeated_soon(clock: Any):
+    host = _Host()
+    looks = []
+
+    def slow(ids: Any) -> list[str]:
+        looks.append(clock.now)
+        clock.now += 0.1
+        return []
+
+    host._leaks.now = slow  # type: ignore[method-assign]
+    while clock.now < 125:
+        host.look(frozenset())
+        clock.now += 1
+    assert len(looks) == 3
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings("reference", fuzz=Budget(steps=400), fuzz_dir=tmp_path, report=tmp_path)
+
+
+@pytest.fixture
+def preparation(settings: Settings) -> Iterator[Preparation]:
+    with Preparation(settings, faults=True) as made:
+        yield made
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="looks at all processes")
+def test_a_process_left_amid_a_campaign_has_a_story_that_leaves_it_again(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "STAYS", 0.5)
+    monkeypatch.setattr(module, "GONE_WITHIN", 0.3)
+    facts = preparation.facts
+    fault = f"process-outlives-RemoveContainer@{facts.run_nonce}-left"
+    target = connect(preparation.settings, facts, (("cri-fault", fault),))
+    rules = Rules(register(), Minor.parse(facts.minor))
+    campaign = Campaign(target, rules, chosen(["lives"]))
+    with pytest.raises(CampaignFailed, match="process"):
+        campaign.run()
+    [found] = campaign.findings.values()
+    assert (found.kind, found.mode, found.again) == (Kind.LEAK, "lives", 3)
+    assert found.steps <= 4
+    assert any(call["rpc"] == "RemoveContainer" for call in found.calls)
+    folder = Path(found.folder)
+    assert not (folder / "crictl.sh").exists()
+    document = load(folder)
+    assert happens(target, document)
+    # The runtime beside has no such fault.
+    assert cli.main(["replay", str(folder), "--cri-endpoint", "reference"]) == 0
+    monkeypatch.setattr("os.geteuid", lambda: 1)
+    with pytest.raises(ReplayError, match="as root"):
+        run(folder, replace(preparation.settings, fuzz=None))
