@@ -99,6 +99,8 @@ class Session:
         #: None in a worker.
         self._reporting = Reporting(config, self.settings, self._bound) if self.leads else None
         self._leftovers: list[str] = []
+        #: Whether we say which process of -n runs what: the user has not.
+        self._schedules = False
         self._session: pytest.Session | None = None
         self._leaving = Leaving(self._stop, self._leave_at_once, self._leave_by_force)
         self.matrix = bool(getattr(config.option, "cri_matrix", False))
@@ -135,6 +137,7 @@ class Session:
         if getattr(option, "dist", "no") == "load" and not self.settings.fuzz:
             # Tests of one file share costly objects, which are then made once.
             option.dist = "loadfile"
+            self._schedules = True
 
     def _configure_campaign(self, config: pytest.Config) -> None:
         from cri_conformance.fuzz.modes import UnknownMode, chosen
@@ -227,6 +230,14 @@ class Session:
             return self._expectations.at(self.facts.runtime_name, self.facts.runtime_version)
         except expectations.ExpectationsError as error:
             raise pytest.UsageError(f"--cri-expectations: {error}") from None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        if not self._schedules or self.matrix:
+            return None
+        from cri_conformance.scheduling import Scheduling
+
+        return Scheduling(config, log)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
