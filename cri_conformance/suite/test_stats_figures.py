@@ -44,7 +44,6 @@ _STAMPED = (
     "MemoryUsage",
     "SwapUsage",
     "IoUsage",
-    "FilesystemUsage",
     "NetworkUsage",
     "ProcessUsage",
 )
@@ -65,6 +64,10 @@ _STAMPED = (
     ],
 )
 def test_timestamps_are_of_now(measured: Measured, judge: Judge, kind: str) -> None:
+    _judge_times(measured, judge, kind)
+
+
+def _judge_times(measured: Measured, judge: Judge, kind: str) -> None:
     for part in measured.reported(kind):
         at = part.message.timestamp
         judge.that(
@@ -394,3 +397,16 @@ def test_layer_grows_with_what_is_written(
         actual=inodes,
         about=about,
     )
+
+
+@clause("FilesystemUsage.timestamp.positive", "FilesystemUsage.timestamp.collection-time")
+def test_timestamps_of_a_layer_are_of_now(
+    measured: Measured, judge: Judge, patience: Patience
+) -> None:
+    """Runtimes look at layers only now and then: what was seen before they did counts too."""
+
+    def looked_at(stats: Any) -> bool:
+        return bool(stats.writable_layer.timestamp > 0)
+
+    eventually(measured, "worker", looked_at, patience(_FOLLOWS_WITHIN))
+    _judge_times(measured, judge, "FilesystemUsage")
