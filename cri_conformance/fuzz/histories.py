@@ -55,6 +55,12 @@ _ON_CONTAINERS = (
     "ContainerStatus",
 )
 _LISTS = tuple(sorted(LISTS))
+#: What calls of one kind do, to whatever.
+_VERBS = ("Run", "Create", "Start", "Stop", "Remove")
+#: Pods of a history at most, beside the one that is there.
+_PODS = 3
+#: Of how many histories lists are made amid.
+_LISTED = 0.5
 _PERMITTED = "what some order of the calls explains"
 
 
@@ -273,18 +279,31 @@ def _listed(response: Any, *, containers: bool) -> dict[str, str]:
 def tell(steps: Any, chance: Random) -> None:
     """A history by chance. Of few kinds of calls, so that calls of one kind meet."""
     sandbox = steps.sandbox()
-    containers = [
-        steps.container(sandbox, chance.choice(list(_STATES))) for _ in range(chance.randint(0, 2))
-    ]
+    states = chance.choices(list(_STATES), k=chance.choice((0, 1, 2, 2)))
+    containers = [steps.container(sandbox, state) for state in states]
+    there = [sandbox, *containers]
     containers.append(steps.fresh_container(sandbox))
-    sandboxes = [sandbox, steps.fresh_sandbox()]
+    sandboxes = [sandbox, *(steps.fresh_sandbox() for _ in range(chance.randint(1, _PODS)))]
     possible = [(call, of) for of in sandboxes for call in _ON_SANDBOXES]
     possible += [(call, of) for of in containers for call in _ON_CONTAINERS]
     possible += [(call, "") for call in _LISTS]
-    if chance.random() < 0.5:
+    least = 1
+    sort = chance.random()
+    if sort < 0.3:
         about = chance.choice([*containers, *sandboxes])
         possible = [(call, of) for call, of in possible if of in ("", about)]
-    few = chance.sample(possible, chance.randint(1, min(4, len(possible))))
+    elif sort < 0.8:
+        # What is not there yet can only be made.
+        verb = chance.choice(_VERBS)
+        possible = [
+            (call, of)
+            for call, of in possible
+            if call.startswith(verb) and (call in MAKES or of in there)
+        ] or possible
+        least = 2
+    few = chance.sample(possible, min(len(possible), chance.randint(least, 4)))
+    if chance.random() < _LISTED:
+        few += [(call, "") for call in _LISTS]
     lanes = chance.randint(2, CALLS)
     for number in range(chance.randint(lanes, CALLS)):
         steps.beside(number % lanes, *chance.choice(few))

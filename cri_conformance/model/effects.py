@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cri_conformance.model.histories import MAKES, Event, History
+from cri_conformance.model.histories import MAKES, REMOVES, Event, History
 from cri_conformance.model.states import (
     ABSENT,
     SHOWN,
@@ -32,8 +32,8 @@ _NEVER: frozenset[State] = frozenset({S.NEVER, C.NEVER})
 _REMOVED: frozenset[State] = frozenset({S.REMOVED, C.REMOVED, C.SWEPT})
 _GONE = _NEVER | _REMOVED
 _STOPS = {"StopContainer", "StopPodSandbox"}
-_REMOVES = {"RemovePodSandbox", "RemoveContainer"}
 _REACHES_CONTAINERS = {"StopPodSandbox", "RemovePodSandbox"}
+CONCURRENT_PODS = "RuntimeService.RunPodSandbox.concurrent-pods"
 _NO = (Answer.REFUSED, Answer.NOT_FOUND)
 #: What a state is come to by, where a clause speaks of several such calls at once.
 _AT_ONCE: dict[State, tuple[str, str]] = {
@@ -102,7 +102,7 @@ class Effects:
 
     @staticmethod
     def _stages(event: Event, place: int, *, judged: bool = True) -> Iterator[Part]:
-        if event.call in _REMOVES:
+        if event.call in REMOVES:
             yield Part(event, place, halfway=True)
         yield Part(event, place, judged=judged)
 
@@ -136,7 +136,7 @@ class Effects:
     def _all_succeed(self, event: Event) -> str:
         """The clause by which it succeeds with just these under way, "" if there is none."""
         beside = self._beside(event)
-        if beside == {event.call} and event.call in _STOPS | _REMOVES:
+        if beside == {event.call} and event.call in _STOPS | REMOVES:
             return f"RuntimeService.{event.call}.concurrent"
         if event.call in _STOPS and beside <= _STOPS:
             # Of a stop beside stops of both kinds nobody knows which it was that it lost to.
@@ -269,7 +269,8 @@ class Effects:
                 self._forbid(TABLE[event.call, S.READY].clause)
         elif set(there) <= _GONE:
             before = S.REMOVED if S.REMOVED in there else S.NEVER
-            self._forbid(TABLE[event.call, before].clause)
+            in_company = any(one.call == event.call and event.meets(one) for one in self._events)
+            self._forbid(CONCURRENT_PODS if in_company else TABLE[event.call, before].clause)
 
     def _new(self, event: Event, holder: State, there: States) -> None:
         """Judge that another object was made."""

@@ -31,6 +31,8 @@ from cri_conformance.model.world import Came
 
 #: Calls that make what they name, and what they make.
 MAKES = frozenset({"RunPodSandbox", "CreateContainer"})
+#: Calls that remove what they are about.
+REMOVES = frozenset({"RemovePodSandbox", "RemoveContainer"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,13 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cri_conformance.model.effects import Effects, Forbidden, Part, States
-from cri_conformance.model.histories import Event, History
+from cri_conformance.model.effects import CONCURRENT_PODS, Effects, Forbidden, Part, States
+from cri_conformance.model.histories import MAKES, REMOVES, Event, History
 from cri_conformance.model.table import LISTS
 from cri_conformance.model.world import Came
 
 #: Combinations of placed parts and states that are tried before nobody knows.
 MOST = 20_000
+_UNIQUE = {
+    "RunPodSandbox": "RunPodSandboxResponse.pod_sandbox_id.unique",
+    "CreateContainer": "CreateContainerResponse.container_id.unique",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,30 @@ def check(history: History) -> Unexplained | None:
         if event.call in LISTS and event.came is Came.REFUSED and amid:
             doubt = Doubt(f"RuntimeService.{event.call}.during-churn", event)
             return Unexplained(event, (doubt,))
+    if shared := _shared(history):
+        return shared
     found = (_check(history, name, sandbox) for name, sandbox in _groups(history))
     return next(filter(None, found), None)
+
+
+def _shared(history: History) -> Unexplained | None:
+    """An id that was answered for two names."""
+    given: dict[str, Event] = {}
+    removed = {one.about for one in history.events if one.call in REMOVES}
+    for event in history.events:
+        if event.call not in MAKES or not event.about:
+            continue
+        first = given.setdefault(event.about, event)
+        if (first.name, first.sandbox) == (event.name, event.sandbox):
+            continue
+        clauses = []
+        if event.meets(first) and not event.sandbox:
+            clauses.append(CONCURRENT_PODS)
+        if event.about not in removed:
+            clauses.append(_UNIQUE[event.call])
+        if clauses:
+            return Unexplained(event, tuple(Doubt(clause, event) for clause in clauses))
+    return None
 
 
 def _groups(history: History) -> Iterable[tuple[str, str]]:

@@ -153,6 +153,46 @@ def test_two_sandboxes_of_one_name() -> None:
         assert [doubt.clause for doubt in found.doubts] == [_is("RunPodSandbox", clause)]
 
 
+def _pods(*calls: tuple[str, str, float, float]) -> list[str]:
+    """The clauses that may be what was broken by runs: name, id ("" if refused), began, ended."""
+    made = dict.fromkeys(about for _, about, _, _ in calls if about)
+    names = {about: name for name, about, _, _ in reversed(calls)}
+    subjects = tuple(Subject(one, names[one], S.NEVER) for one in made)
+    events = tuple(
+        Event("RunPodSandbox", began, ended, OK if about else NO, name=name, about=about)
+        for name, about, began, ended in calls
+    )
+    found = check(History(subjects, events))
+    return [] if found is None else [doubt.clause for doubt in found.doubts]
+
+
+def test_different_pods_at_once() -> None:
+    together = _is("RunPodSandbox", "concurrent-pods")
+    assert _pods(("a", "one", 0, 5), ("b", "two", 1, 6)) == []
+    assert _pods(("a", "one", 0, 5), ("b", "", 1, 6)) == [together]
+    # One after the other it was not the company.
+    assert _pods(("a", "one", 0, 5), ("b", "", 6, 7)) == ["RuntimeCondition.status.network-serves"]
+    # Calls for one pod may get into each other's way.
+    assert _pods(("a", "one", 0, 5), ("a", "", 1, 6), ("b", "two", 1, 6)) == []
+
+
+def test_one_id_for_two_names() -> None:
+    unique = "RunPodSandboxResponse.pod_sandbox_id.unique"
+    together = _is("RunPodSandbox", "concurrent-pods")
+    assert _pods(("a", "one", 0, 5), ("b", "one", 1, 6)) == [together, unique]
+    assert _pods(("a", "one", 0, 5), ("b", "one", 6, 7)) == [unique]
+    assert _pods(("a", "one", 0, 5), ("a", "one", 1, 6)) == []
+    container = Event("CreateContainer", 0, 5, name="ctr", about="new", sandbox="pod")
+    other = Event("CreateContainer", 6, 7, name="other", about="new", sandbox="pod")
+    assert _broken(container, other, state=C.REMOVED, more=("new",)) == [
+        "CreateContainerResponse.container_id.unique"
+    ]
+    # What is gone may have left its id to another.
+    removed = Event("RemoveContainer", 5.2, 5.5, name="ctr", about="new", sandbox="pod")
+    gone = _broken(container, removed, other, state=C.REMOVED, more=("new",))
+    assert gone is None
+
+
 def test_a_list_without_a_container_that_was_there() -> None:
     missed = _look("ListContainers", 1, 2, ABSENT)
     assert "ContainerState.CONTAINER_RUNNING.after-start" in (
