@@ -363,10 +363,15 @@ class Session:
         self, session: pytest.Session, exitstatus: int
     ) -> Generator[None, None, None]:
         """After all others, and whatever becomes of them: nothing of ours stays behind."""
+        gone = ""
         try:
             yield
+        except (RuntimeGone, SetupFailed) as error:
+            # Fixtures that last for the run are ended here after an interrupt, and no test is
+            # there to tell that their objects could not be removed.
+            gone = one_line(str(error), 2000)
         finally:
-            self._finish(session, exitstatus)
+            self._finish(session, exitstatus, gone)
 
     def pytest_unconfigure(self) -> None:
         self._leaving.end()
@@ -396,7 +401,7 @@ class Session:
         if self._reporting is None or self._preparation is None:
             return int(pytest.ExitCode.INTERRUPTED)
         stopped = self._reporting.stop(why)
-        objects = f"what this run made, as it had to be ended by force ({self.facts.sweep_command})"
+        objects = "what this run made, as it had to be ended by force"
         status = self._reporting.end(int(pytest.ExitCode.INTERRUPTED), [objects], self._latencies())
         lines = [f"ended by force: {stopped}", *self._reporting.end_lines()]
         if self.settings.endpoint != endpoint.REFERENCE:
@@ -414,7 +419,7 @@ class Session:
         with contextlib.suppress(OSError):
             os.write(2, f"\n{text}".encode(errors="backslashreplace"))
 
-    def _finish(self, session: pytest.Session, exitstatus: int) -> None:
+    def _finish(self, session: pytest.Session, exitstatus: int, gone: str) -> None:
         if self._reporting is None:
             output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
             output[BOUND] = dict(self._bound)
@@ -423,10 +428,14 @@ class Session:
         if self._preparation is None:
             return
         try:
-            left = [*self._leaks(), *self._preparation.clean()]
+            left = self._leaks()
+            if gone:
+                left.append(f"what this run made: {gone}")
+            else:
+                left += self._preparation.clean()
         except KeyboardInterrupt:
             # Stopped only now, by a person or the watchdog: the report is written all the same.
-            left = [f"what was not yet removed when it was stopped ({self.facts.sweep_command})"]
+            left = ["what was not yet removed when it was stopped"]
         self._preparation.__exit__()
         if exitstatus == pytest.ExitCode.INTERRUPTED:
             self._reporting.stop(INTERRUPTED)

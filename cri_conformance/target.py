@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
 import stat
 import tempfile
@@ -28,7 +27,7 @@ from cri_conformance.contract.register import register
 from cri_conformance.pulling import Pulling, RegistryError, check
 from cri_conformance.registry import authority
 from cri_conformance.registry.oci import architecture_here
-from cri_conformance.report.text import one_line
+from cri_conformance.report.text import one_line, sweep_command
 from cri_conformance.settings import Settings
 from cri_conformance.wire import cgroups, endpoint
 from cri_conformance.wire.client import Client
@@ -100,10 +99,7 @@ class Facts:
     @property
     def sweep_command(self) -> str:
         """Removes what a run has left behind, for a shell."""
-        words = ["cri-conformance", "sweep", "--cri-endpoint", self.endpoint]
-        if self.image_endpoint:
-            words += ["--cri-image-endpoint", self.image_endpoint]
-        return shlex.join(words)
+        return sweep_command(self.endpoint, self.image_endpoint)
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)

@@ -19,7 +19,7 @@ from cri_conformance.report.schema import (
     Results,
     TestRecord,
 )
-from cri_conformance.report.text import count, one_line, visible
+from cri_conformance.report.text import count, one_line, sweep_command, visible
 
 #: Columns that prose is wrapped at. Calls and commands stay on lines of their own.
 WIDTH = 100
@@ -96,7 +96,7 @@ def summary_lines(results: Results, verbose: int) -> list[Line]:
             [c for c in of[Verdict.NOT_EXERCISED] if not _left_out_on_purpose(c["reason"])]
         )
     lines += _campaigns(results)
-    lines += _left(results["leftovers"])
+    lines += _left(results)
     if verbose >= 0:
         lines += _baseline(results) + _profiles(results, verbose)
     return [*lines, *_end(results)]
@@ -237,14 +237,15 @@ def _campaigns(results: Results) -> list[Line]:
     return lines
 
 
-def _left(leftovers: list[str]) -> list[Line]:
+def _left(results: Results) -> list[Line]:
     """What this run could not remove. What earlier ones left was told when the run began."""
-    own = [name for name in leftovers if not name.startswith(EARLIER)]
+    own = [name for name in results["leftovers"] if not name.startswith(EARLIER)]
     if not own:
         return []
-    some = ", ".join(one_line(name, 100) for name in own[:5])
+    some = ", ".join(one_line(name, 160) for name in own[:5])
     more = " …" if len(own) > 5 else ""
-    return [(f"left behind: {count(len(own), 'object')}: {some}{more}", _YELLOW)]
+    remove = sweep_command(results["target"]["endpoint"], results["target"]["image_endpoint"])
+    return [(f"left behind: {some}{more}", _YELLOW), (f"remove it with: {remove}", _YELLOW)]
 
 
 def _end(results: Results) -> list[Line]:

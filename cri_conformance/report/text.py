@@ -9,6 +9,7 @@ escapes such characters do nothing, and the reader sees that they were there.
 from __future__ import annotations
 
 import re
+import shlex
 
 #: Control characters but tab and line feed, direction and other invisible marks, surrogates.
 _UNSEEN = re.compile(
@@ -42,6 +43,14 @@ def storable(text: str) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """``1 test``, ``3 tests``."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def sweep_command(endpoint: str, image_endpoint: str = "") -> str:
+    """Removes what a run has left behind, for a shell."""
+    words = ["cri-conformance", "sweep", "--cri-endpoint", endpoint]
+    if image_endpoint:
+        words += ["--cri-image-endpoint", image_endpoint]
+    return shlex.join(words)
 
 
 def took(seconds: float) -> str:

@@ -18,7 +18,7 @@ from cri_conformance.report.lifecycle import Table, tables
 from cri_conformance.report.profiles import State
 from cri_conformance.report.schema import EARLIER, ClauseResult, ProfileResult, Results
 from cri_conformance.report.terminal import said
-from cri_conformance.report.text import count, took
+from cri_conformance.report.text import count, sweep_command, took
 from cri_conformance.report.tree import calls
 
 
@@ -198,7 +198,8 @@ def banner(results: Results) -> Banner:
         notes.append(f"{count(without, 'test')} came to no verdict.")
     own = [name for name in results["leftovers"] if not name.startswith(EARLIER)]
     if own:
-        notes.append(f"{count(len(own), 'object')} of this run left behind.")
+        remove = sweep_command(results["target"]["endpoint"], results["target"]["image_endpoint"])
+        notes.append(f"What this run made was not all removed; this does it: {remove}")
     sentence = said(results)[0]
     return Banner(tone, headline, sentence[:1].upper() + sentence[1:] + ".", notes)
 

@@ -2,7 +2,8 @@
 """A runtime that is out to hurt whoever judges it: python server.py UPSTREAM SOCKET MODE.
 
 It stands in front of the reference runtime, so that a run gets to where it hurts, and passes
-bytes on as they are but for what its mode does. The modes are the functions in ``MODES``.
+bytes on as they are but for what its mode does. The modes are the functions in ``MODES``. Those
+that hold a run up make a file ``SOCKET.struck`` when they begin to.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -35,6 +37,8 @@ _HONEST = ("Version", "Status", "RuntimeConfig", "ImageStatus")
 _LISTS = ("ListPodSandbox", "ListContainers", "ListImages")
 
 _gone = threading.Event()
+#: Where a mode leaves word that it holds the run up.
+_struck = ""
 
 Forward = Callable[[bytes], bytes]
 
@@ -136,6 +140,16 @@ def stall(rpc: str, request: bytes, forward: Forward, _: Any) -> bytes:
     return forward(request)
 
 
+def mute(rpc: str, request: bytes, forward: Forward, _: Any) -> bytes:
+    """Answers nothing more, whatever it is asked, from the first command or exit on."""
+    if rpc in ("ExecSync", "StopContainer"):
+        _gone.set()
+    if _gone.is_set():
+        _strike()
+        threading.Event().wait(120)
+    return forward(request)
+
+
 def utf8(rpc: str, request: bytes, forward: Forward, _: Any) -> bytes:
     """Strings that are none."""
     return forward(request) if rpc in _HONEST else b"\x0a\x04\xff\xfe\xfd\xfc"
@@ -184,7 +198,12 @@ def _sessions() -> Server:
     return server
 
 
+def _strike() -> None:
+    Path(_struck).touch()
+
+
 def _talk(session: CommandSession) -> None:
+    _strike()
     with contextlib.suppress(StreamingError):
         while True:
             for stream in (session.stdout, session.stderr):
@@ -193,7 +212,7 @@ def _talk(session: CommandSession) -> None:
 
 
 _MODES = (items, gigabyte, markup, ids, claims, leaves, errors, stall, closes, utf8, times)
-MODES = {made.__name__: made for made in (*_MODES, nothing, endless, talks)}
+MODES = {made.__name__: made for made in (*_MODES, nothing, endless, talks, mute)}
 #: One message of a stream that does not end: an event with an id, or an item of a list.
 _ENDLESS = b"\x0a\x40" + b"e" * 64
 
@@ -224,6 +243,7 @@ class _Handler(grpc.GenericRpcHandler):
 
     def _stream(self, method: str, request: bytes, context: Any) -> Iterator[bytes]:
         if self._mode == "endless":
+            _strike()
             while context.is_active():
                 yield _ENDLESS
         try:
@@ -279,6 +299,8 @@ def _asked(client: socket.socket, server: socket.socket) -> None:
 
 
 def main(upstream: str, listen: str, mode: str) -> None:
+    global _struck
+    _struck = f"{listen.removeprefix('unix://')}.struck"
     limits = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
     limits += [("grpc.max_metadata_size", 8 << 20), ("grpc.absolute_max_metadata_size", 16 << 20)]
     server = grpc.server(futures.ThreadPoolExecutor(64), options=limits)

@@ -134,7 +134,9 @@ def test_once_while_it_cleans_up_after_its_last_test(place: Place, served: Serve
     assert "Traceback" not in ran.output
     assert ran.verdicts[_HELD] == "held"
     assert ran.results["suite"]["stopped"] == "interrupted"
-    assert "cri-conformance sweep" in ran.results["leftovers"][-1]
+    assert "not yet removed" in ran.results["leftovers"][-1]
+    assert ran.line("^remove it with: cri-conformance sweep").endswith(served.url)
+    assert served.url in ran.report("index.html")
     assert place.left() == []
 
 
