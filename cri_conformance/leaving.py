@@ -5,6 +5,9 @@ The first signal ends it in good order: what was made is removed, the report wri
 the watchdog, when the run's time is over. A second signal ends it at once. And what does not
 end in good order within ``GRACE`` seconds (a runtime may answer each removal very slowly) is
 ended by force, from a thread of its own.
+
+An exception that comes out of nowhere may leave a lock behind that nobody opens any more, and
+then the end in good order waits for it. So it comes a little later where one may be held.
 """
 
 from __future__ import annotations
@@ -14,14 +17,21 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import grpc
 
 #: Seconds for an end in good order.
 GRACE = 120.0
 #: Seconds after which another signal is a second one. ``timeout`` and others send theirs to the
 #: process and to its group: that is one.
 AGAIN_AFTER = 0.4
+#: Where locks are held for a moment, how many calls deep that is looked for, and how often and how
+#: long the interrupt is put off there: what waits for long, also there, holds none.
+_LOCKED = (threading.__file__, str(Path(grpc.__file__).parent))
+_DEEP, _LOOKS_AGAIN, _PUT_OFF = 8, 0.01, 0.25
 
 #: Ctrl-C, by which CI systems cancel a job, and a terminal that was closed.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -46,6 +56,9 @@ class Leaving:
         self._by_force = by_force
         self._why = ""
         self._asked: float | None = None
+        self._raised = False
+        #: The signal that comes next is our own, after a while.
+        self._again = False
         self._over = threading.Event()
         self._before: dict[int, Any] = {}
 
@@ -68,24 +81,33 @@ class Leaving:
             signal.signal(number, before)
         self._before.clear()
 
-    def _on_signal(self, number: int, _: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        again, self._again = self._again, False
         now = time.monotonic()
         if self._asked is None:
             self._asked = now
             if not self._why:
                 threading.Thread(target=self._force, daemon=True).start()
             self._stop(self._why)
+        if not self._raised:
+            if now - self._asked < _PUT_OFF and _may_hold_a_lock(frame):
+                threading.Timer(_LOOKS_AGAIN, self._signal_again, (number,)).start()
+                return
+            self._raised = True
             raise KeyboardInterrupt
-        if now - self._asked >= AGAIN_AFTER:
+        if not again and now - self._asked >= AGAIN_AFTER:
             self._at_once()
             os._exit(128 + number)
+
+    def _signal_again(self, number: int) -> None:
+        if not self._raised and not self._over.is_set():
+            self._again = True
+            _to_main_thread(number)
 
     def _wait(self, seconds: float, why: str) -> None:
         if not self._over.wait(seconds) and self._asked is None:
             self._why = why
-            main = threading.main_thread().ident
-            assert main is not None
-            signal.pthread_kill(main, signal.SIGINT)
+            _to_main_thread(signal.SIGINT)
             # A main thread that does not come back from what it does takes no signal.
             self._force()
 
@@ -93,3 +115,19 @@ class Leaving:
         if not self._over.wait(GRACE):
             self._over.set()
             os._exit(self._by_force(self._why or "it did not end in good order"))
+
+
+def _may_hold_a_lock(frame: FrameType | None) -> bool:
+    for _ in range(_DEEP):
+        if frame is None:
+            return False
+        if frame.f_code.co_filename.startswith(_LOCKED):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _to_main_thread(number: int) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, number)

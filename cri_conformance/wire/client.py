@@ -34,6 +34,8 @@ _BETWEEN = 0.05
 #: Seconds for which a thread of grpcio's goes on looking at a connection that was waited for: found
 #: closed it would end with a traceback.
 _WATCHES = 0.3
+#: Seconds that a connection is given to be closed.
+_CLOSES_WITHIN = 5.0
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
@@ -302,7 +304,11 @@ class Client:
         if (left := self._watched_until - time.monotonic()) > 0:
             threading.Event().wait(left)
         for channel in self._channels.values():
-            channel.close()
+            # An interrupt that comes while a call is begun may have grpcio wait here, and for
+            # ever, for a thread that was never started.
+            closing = threading.Thread(target=channel.close, daemon=True)
+            closing.start()
+            closing.join(_CLOSES_WITHIN)
 
 
 class Unreadable:
