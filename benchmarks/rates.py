@@ -148,12 +148,14 @@ def generated(target: Target, *, rounds: int, calls: int) -> list[Figure]:
     """Generated requests with their oracles, as the mode ``messages`` plays them.
 
     The bare loop asks for the version. A request may take several calls: what it is about is made,
-    a container is created, started, looked at and removed.
+    a container is created, started, looked at and removed. So the share of the time in which the
+    runtime had the word is told, too.
     """
     name = target.settings.endpoint
     say(f"generated requests against bare grpcio on {name}")
     group = f"generated requests, {target.facts.runtime_name} at {name}"
     found: dict[str, list[float]] = {"bare": [], "requests": [], "calls": []}
+    shares = []
     settings = replace(target.settings, fuzz=Budget(steps=sys.maxsize))
     own = connect(settings, target.facts)
     campaign = Campaign(own, Rules(register(), Minor.parse(target.facts.minor)), [])
@@ -161,19 +163,21 @@ def generated(target: Target, *, rounds: int, calls: int) -> list[Figure]:
     with _channel(target.facts.endpoint) as channel:
         bare = _bare(channel, "Version", RPCS["Version"].request())
         for number in range(rounds + 1):
-            sent, steps = own.client.history.mark(), campaign.meter.steps
-            start = time.perf_counter()
-            turn = 0
+            history, steps = own.client.history, campaign.meter.steps
+            sent, turn, spent, answering = history.mark(), 0, 0.0, 0.0
             while campaign.meter.steps < steps + calls:
+                mark, start = history.mark(), time.perf_counter()
                 player.turn(number << 16 | turn, turn)
+                spent += time.perf_counter() - start
+                answering += sum(call.seconds for call in history.since(mark))
                 turn += 1
-            spent = time.perf_counter() - start
             start = time.perf_counter()
             for _ in range(calls):
                 bare()
             if number:  # the first round warms up
                 found["requests"].append((campaign.meter.steps - steps) / spent)
-                found["calls"].append((own.client.history.mark() - sent) / spent)
+                found["calls"].append((history.mark() - sent) / spent)
+                shares.append(answering / spent)
                 found["bare"].append(calls / (time.perf_counter() - start))
     campaign.runtime.close()
     campaign.tools.close()
@@ -182,6 +186,7 @@ def generated(target: Target, *, rounds: int, calls: int) -> list[Figure]:
     for what, goal in (("requests", GENERATED_GOAL), ("calls", None)):
         ratios = [one / bare for one, bare in zip(found[what], found["bare"], strict=True)]
         figures.append(Figure(group, f"{what} / bare", "", ratios, goal))
+    figures.append(Figure(group, "of the time in calls", "", shares))
     return figures
 
 
