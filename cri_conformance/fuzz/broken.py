@@ -168,7 +168,6 @@ class BrokenPlayer:
         campaign = self._campaign
         if self._steps is None:
             runtime = Runtime(campaign.target.client, campaign.target.workshop)
-            campaign.keep(runtime)
             try:
                 self._steps = Broken(runtime, campaign.target, complete=self._complete)
             except SetupFailed as error:
@@ -177,6 +176,7 @@ class BrokenPlayer:
                 if self._failed >= _ATTEMPTS:
                     raise Over(f"nothing to send messages about: {error}") from None
                 raise
+            campaign.keep(runtime, self._steps.yard.root)
         self._failed = 0
         return self._steps
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,6 +37,8 @@ from cri_conformance.wire.runtime import Runtime
 
 #: Seconds for which a call that never succeeds is repeated meanwhile: a minute long it was already.
 TRIED_FOR = 3.0
+#: Seconds after which no further sequence is tried of those that may have left something.
+SUSPECTS_SECONDS = 60.0
 #: Ids of objects that are looked for in the end at most.
 MOST_IDS = 20_000
 #: What must be, of what no clause need speak of.
@@ -120,7 +123,8 @@ class Campaign:
         self._leftovers = Leftovers(target)
         #: Of the sequence that is played: mode, seed, and what it has done so far.
         self._playing: tuple[str, int, Callable[[], Story]] = "", 0, list
-        self._kept: list[Runtime] = []
+        #: What outlives sequences, and where its logs are.
+        self._kept: dict[Runtime, str] = {}
         #: Ids of what can't be removed, which is a finding already.
         self.stuck: set[str] = set()
         #: The last ids that were given to us.
@@ -155,7 +159,8 @@ class Campaign:
         """
         self._end()
         with suppress(RuntimeGone):  # The sequence that comes will tell.
-            for left in self._leftovers.look(self._alive()):
+            folders = {where for one, where in self._kept.items() if where and one.made()}
+            for left in self._leftovers.look(self._alive() | folders):
                 self._left(left)
         self._playing = self._mode, self._seed, story
         self.judge.mark = self.target.client.history.mark()
@@ -163,9 +168,10 @@ class Campaign:
             raise Halt
         self.meter.examples += 1
 
-    def keep(self, runtime: Runtime) -> None:
-        """What this holds outlives sequences."""
-        self._kept = [*(one for one in self._kept if one.made()), runtime]
+    def keep(self, runtime: Runtime, folder: str) -> None:
+        """What this holds outlives sequences, and so do logs in that folder."""
+        self._kept = {one: where for one, where in self._kept.items() if one.made()}
+        self._kept[runtime] = folder
 
     def _alive(self) -> set[str]:
         held = (runtime.made() for runtime in (self.runtime, *self._kept))
@@ -272,7 +278,7 @@ class Campaign:
             self.findings[key] = finding
             self._said(f"found: {finding.line()}")
             if again and finding.steps:
-                self._try_again(finding)
+                self._tried(finding)
             write.finding(finding, self.facts, self.settings)
         self.judge.mute(key)
         if finding.kind in (Kind.CRASH, Kind.HANG) and not came_back(self.target):
@@ -294,13 +300,17 @@ class Campaign:
             steps_found=len(story),
         )
 
-    def _try_again(self, finding: Finding) -> None:
+    def _tried(self, finding: Finding, *, once: bool = False) -> bool:
+        """Try it again; whether it shows."""
         mode = next(mode for mode in self.modes if mode.name == finding.mode)
         self.runtime.close()
         self.judge.mark = self.target.client.history.mark()
         self._note_ids()
         try:
+            if once:
+                return self._trying.once(mode, finding)
             self._trying.again(mode, finding)
+            return finding.again > 0
         finally:
             made = self._new_ids()
             if finding.behind:
@@ -351,25 +361,35 @@ class Campaign:
 
     def _left(self, left: Left) -> None:
         """What sequences left behind is a finding: of the sequence that leaves it again."""
-        permitted = "nothing is left of what was removed"
+        key = (str(Kind.LEAK), left.cause)
+        kept = self._mode, self._seed
+        suspects = left.suspects or [_NOBODY]
+        until = time.monotonic() + SUSPECTS_SECONDS
+        for one in suspects:
+            finding = self._behind(left, one)
+            if key in self.findings:
+                break
+            if finding.steps and (len(suspects) == 1 or self._tried(finding, once=True)):
+                self._tried(finding)
+                break
+            if time.monotonic() > until:
+                break
+        if left.nameless and not finding.again:
+            # It may be of whoever else uses the node.
+            finding.kind = Kind.OPEN
+        self.add(key, finding, again=False)
+        self._mode, self._seed = kept
+
+    def _behind(self, left: Left, one: Played) -> Finding:
         shown = "; ".join(left.lines[:5])
         if (more := len(left.lines) - 5) > 0:
             shown += f"; {more} more"
-        key = (str(Kind.LEAK), left.cause)
-        kept = self._mode, self._seed
-        for one in left.suspects or [_NOBODY]:
-            self._mode, self._seed = one.mode, one.seed
-            finding = self._new(Kind.LEAK, "", left.cause, permitted, shown, one.story())
-            finding.behind = True
-            finding.keep(self.target.client.history, *one.calls)
-            if key in self.findings:
-                break
-            if finding.steps:
-                self._try_again(finding)
-            if finding.again:
-                break
-        self.add(key, finding, again=False)
-        self._mode, self._seed = kept
+        self._mode, self._seed = one.mode, one.seed
+        permitted = "nothing is left of what was removed"
+        finding = self._new(Kind.LEAK, "", left.cause, permitted, shown, one.story())
+        finding.behind = True
+        finding.keep(self.target.client.history, *one.calls)
+        return finding
 
     def _look_for_leaks(self) -> None:
         """What is still there of objects that were removed is a finding."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from cri_conformance.fuzz.judging import cause_of
 from cri_conformance.fuzz.story import Story
 from cri_conformance.target import Target
-from cri_conformance.wire.leaks import GONE_WITHIN, Leaks
+from cri_conformance.wire.leaks import GONE_WITHIN, NAMESPACE, Leaks
 from cri_conformance.wire.outcome import Ok
 
 #: Of the time of a campaign so much goes into looks.
@@ -48,6 +48,11 @@ class Left:
     suspects: list[Played]
 
     @property
+    def nameless(self) -> bool:
+        """Whether nothing says that it is ours."""
+        return all(line.startswith(NAMESPACE) for line in self.lines)
+
+    @property
     def cause(self) -> str:
         """What was left, without ids."""
         return "; ".join(kinds(self.lines))
@@ -76,7 +81,10 @@ class Leftovers:
         self._played.append(one)
 
     def look(self, alive: Set[str]) -> list[Left]:
-        """What was left, but for what is ``alive``; [] as well if no look is due yet."""
+        """What was left, but for what is ``alive``, by its id or its folder.
+
+        [] as well if no look is due yet.
+        """
         began = time.monotonic()
         if began < self._due:
             return []
@@ -85,6 +93,7 @@ class Leftovers:
         self._seen = {
             line: before.get(line) or (began, self._suspects(line, owners))
             for line in self.there(owners.keys())
+            if not any(one in line for one in alive)
         }
         suspected = [one for _, ones in self._seen.values() for one in ones]
         for one in list(self._played):

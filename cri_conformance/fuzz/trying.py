@@ -70,6 +70,14 @@ class Trying:
         #: Whether it is at it: steps that are made now are not the campaign's.
         self.busy = False
 
+    def once(self, mode: Plays, finding: Finding) -> bool:
+        """Whether a finding shows when its story is played a single time."""
+        self.busy = True
+        try:
+            return self._shows(mode, finding, finding.story["steps"], plays=1)
+        finally:
+            self.busy = False
+
     def again(self, mode: Plays, finding: Finding) -> None:
         """Try it some times; if it shows often enough make its story smaller."""
         if finding.kind in (Kind.CRASH, Kind.HANG) and not came_back(self._target):

@@ -22,6 +22,7 @@ from cri_conformance.wire.host import Host
 GONE_WITHIN = 5.0
 _HEX = re.compile(rb"[0-9a-f]{32,}")
 _NAMESPACES = ("run/netns", "var/run/netns")
+NAMESPACE = "network namespace"
 #: Lines about one kind of leak at most.
 _MOST = 20
 
@@ -76,7 +77,7 @@ class Leaks:
             if wanted.intersection(_HEX.findall(os.fsencode(mount.target)))
         ]
         namespaces = [
-            f"network namespace {name}"
+            f"{NAMESPACE} {name}"
             for name in sorted(self._network_namespaces() - self.before.namespaces)
             if self._identity(name) not in inhabited
         ]

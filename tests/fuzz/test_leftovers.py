@@ -19,7 +19,7 @@ from cri_conformance.expect.judge import Rules
 from cri_conformance.fuzz import leftovers as module
 from cri_conformance.fuzz.campaign import Campaign, CampaignFailed
 from cri_conformance.fuzz.finding import Kind
-from cri_conformance.fuzz.leftovers import Leftovers, Played
+from cri_conformance.fuzz.leftovers import Left, Leftovers, Played
 from cri_conformance.fuzz.modes import chosen
 from cri_conformance.fuzz.replay import ReplayError, happens, load, run
 from cri_conformance.settings import Budget, Settings
@@ -88,6 +88,20 @@ def test_what_has_no_id_may_be_of_any_sequence_since_the_look_before(clock: Any)
     assert left.suspects == late
 
 
+def test_what_is_of_something_that_goes_on_is_nothing(clock: Any):
+    host = _Host()
+    host.ended(_played(clock, _ONE))
+    host.lines = ["open file /tmp/logs/yard/0.log in process 1", f"process 2 (a) of {_ONE}"]
+    alive = {"/tmp/logs/yard", _ONE}
+    assert host.look(alive) == []
+    clock.now += module.STAYS + 1
+    assert host.look(alive) == []
+    clock.now += module.STAYS + 1
+    assert host.look(frozenset()) == []
+    clock.now += module.STAYS + 1
+    assert [left.lines for left in host.look(frozenset())] == [[line] for line in host.lines]
+
+
 def test_a_look_that_takes_long_is_not_repeated_soon(clock: Any):
     host = _Host()
     looks = []
@@ -113,6 +127,20 @@ def settings(tmp_path: Path) -> Settings:
 def preparation(settings: Settings) -> Iterator[Preparation]:
     with Preparation(settings, faults=True) as made:
         yield made
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [("network namespace cni-1", Kind.OPEN), (f"process 1 (a) of {_ONE}", Kind.LEAK)],
+)
+def test_what_may_be_of_others_does_not_count_unless_it_shows_again(
+    preparation: Preparation, line: str, kind: Kind
+):
+    target = connect(preparation.settings, preparation.facts)
+    campaign = Campaign(target, Rules(register(), Minor.parse(preparation.facts.minor)), [])
+    campaign._left(Left([line], []))
+    [found] = campaign.findings.values()
+    assert found.kind is kind
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="looks at all processes")
