@@ -2,9 +2,9 @@
 """The mode ``lives``: sequences over sandboxes and containers, with the model as oracle.
 
 The machine is the suite's own (``suite/test_stateful.py``) with more steps: those here, calls that
-are given up (``retrying.py``), restarts of the runtime (``restarting.py``), what is said in logs
-and to commands (``speaking.py``). Every method of
-LivesSteps that is named in ``TOLD`` is part of a story, so that it can be played again.
+are given up (``retrying.py``), restarts of the runtime (``restarting.py``, ``crowd.py``), what is
+said in logs and to commands (``speaking.py``). Every method of LivesSteps that is named in ``TOLD``
+is part of a story, so that it can be played again.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from cri_conformance.build.constraints import CONSTRAINTS
 from cri_conformance.build.fields import Ours
 from cri_conformance.build.generate import spoil, spoiling
 from cri_conformance.expect.judge import Judge
-from cri_conformance.fuzz import restarting, retrying, speaking
+from cri_conformance.fuzz import crowd, restarting, retrying, speaking
 from cri_conformance.fuzz.campaign import Bench, Campaign
+from cri_conformance.fuzz.crowd import CrowdRules, CrowdSteps
 from cri_conformance.fuzz.equalities import names_of
 from cri_conformance.fuzz.machine import turn
 from cri_conformance.fuzz.patches import clause_of, laid_over, patches
-from cri_conformance.fuzz.restarting import RestartRules
 from cri_conformance.fuzz.retrying import RetryRules
-from cri_conformance.fuzz.speaking import Speaker, SpeakRules, SpeakSteps
+from cri_conformance.fuzz.speaking import Speaker, SpeakRules
 from cri_conformance.fuzz.story import Recorder, Story, play
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.model.states import ContainerState, SandboxState
@@ -59,12 +59,13 @@ TOLD = [
     *retrying.TOLD,
     *restarting.TOLD,
     *speaking.TOLD,
+    *crowd.TOLD,
 ]
 #: Calls that change no state of an object, and what they are given.
 _OPEN_CALLS = ("UpdateContainerResources", "ReopenContainerLog", "ContainerStats")
 
 
-class LivesSteps(SpeakSteps):
+class LivesSteps(CrowdSteps):
     """The steps of a life, each followed by a look at everything, and the cheap equalities."""
 
     def __init__(self, runtime: Runtime, judge: Judge, tools: Tools, patience: float) -> None:
@@ -243,14 +244,8 @@ class Lives(SpeakRules, RetryRules):
         self.steps.filtered(container, sandbox, state)
 
 
-class LivesAndRestarts(RestartRules, Lives):
+class LivesAndRestarts(CrowdRules, Lives):
     """With restarts of the runtime among the steps."""
-
-    @precondition(RestartRules._worth_it)
-    @rule(target=Lifecycle.containers, sandbox=Lifecycle.sandboxes)
-    def speak_on(self, sandbox: str) -> Any:
-        self.restarts += 1
-        return self.steps.speak_on(sandbox) or multiple()
 
 
 class LivesPlayer:

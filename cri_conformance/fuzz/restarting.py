@@ -25,7 +25,6 @@ from cri_conformance.model.table import Answer, Rule
 from cri_conformance.suite.repeating import repeated
 from cri_conformance.suite.restart import CALL_TAKES, HANGS, Restarter, StaysAway, interrupted
 from cri_conformance.suite.restart_life import (
-    ENDS_AFTER,
     OF_CONTAINERS,
     OF_SANDBOXES,
     SEEN_WITHIN,
@@ -40,9 +39,9 @@ from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed, Unknown
 from cri_conformance.wire.runtime import Runtime
 
 #: Methods of RestartSteps that are steps of a story.
-TOLD = ("restart", "restart_amid", "stop_after_restart", "end_meanwhile")
+TOLD = ("restart",)
 #: All that restart it, whatever the arguments.
-_RESTARTING = {*TOLD, "speak_on"}
+_RESTARTING = {*TOLD, "restart_crowded"}
 #: The way in which a call is given up: the word of its clauses.
 RESTART = "restart"
 #: Seconds from a call to the kill.
@@ -86,31 +85,16 @@ class Restarts(Retrier):
 
     def restart(self) -> None:
         """Between two calls. Raises StaysAway if it does not come back."""
-        answers: list[Outcome] = []
-        with asking(self.runtime.client.another(), answers):
-            self._restarts(partial(self.restarter, self.runtime))
-        wrong = [str(answer) for answer in answers if refused_for_good(answer)]
-        self._that(
-            "RuntimeService.Status.starting-code",
-            not wrong,
-            "success, UNAVAILABLE, or no connection",
-            "".join(wrong[:1]),
-            "",
-        )
+        self._restarts(partial(self.restarter, self.runtime))
         self._stray, self.answered = "", "OK"
 
-    def stop_after_restart(self, container_id: str) -> None:
+    def stop_prompted(self, container_id: str) -> None:
         """One that ends on its signal still gets it."""
-        self.start_prompt(container_id)
-        self.restart()
-        self.look()
         self.container_call("StopContainer", container_id, timeout=GRACE)
         self.ended_on_signal(container_id, "RuntimeService.StopContainer.after-restart")
 
-    def end_meanwhile(self, container_id: str) -> None:
-        """One that ends with CODE about when the runtime is restarted."""
-        self.container_call("StartContainer", container_id)
-        self.restart()
+    def ended_meanwhile(self, container_id: str) -> None:
+        """One that ends with CODE about when the runtime was restarted."""
         with contextlib.suppress(SetupFailed):
             self.runtime.wait_exited(container_id, SEEN_WITHIN)
         status = self.runtime.container_status(container_id)
@@ -154,10 +138,20 @@ class Restarts(Retrier):
     def _restarts(self, act: Any) -> Any:
         away: StaysAway | None = None
         found: Any = None
-        try:
-            found = act()
-        except StaysAway as error:
-            away = error
+        answers: list[Outcome] = []
+        with asking(self.runtime.client.another(), answers):
+            try:
+                found = act()
+            except StaysAway as error:
+                away = error
+        wrong = [str(answer) for answer in answers if refused_for_good(answer)]
+        self._that(
+            "RuntimeService.Status.starting-code",
+            not wrong,
+            "success, UNAVAILABLE, or no connection",
+            "".join(wrong[:1]),
+            "",
+        )
         self._that(
             "RuntimeService.Version.after-restart",
             away is None,
@@ -271,21 +265,6 @@ class RestartSteps(RetrySteps):
         self.stepper.look()
         self.stepper.measured()
 
-    def restart_amid(self, calls: list[str], seconds: float) -> None:
-        """While several pod workers are at it, each with an object of its own."""
-        before = set(self.stepper.sandboxes)
-        own = self.stepper.run(self._sandbox_config())
-        if not own:
-            return
-        begun = {call: self._begun(call, own) for call in calls}
-        self.stepper.break_off({call: request for call, (request, _) in begun.items()}, seconds)
-        for _, go_on in begun.values():
-            go_on()
-        self.stepper.look()
-        for made in self.stepper.sandboxes.keys() - before:
-            self.stepper.sandbox_call("RemovePodSandbox", made)
-        self.stepper.look()
-
     def _begun(self, call: str, own: str) -> tuple[Message, Callable[[], Any]]:
         """A call on something new, and how to go on after it was broken off."""
         stepper = self.stepper
@@ -311,30 +290,8 @@ class RestartSteps(RetrySteps):
             stepper.container_call("StartContainer", made)
         return request, partial(stepper.give_up, call, made, RESTART, 0.0)
 
-    def stop_after_restart(self, sandbox: str) -> str:
-        made = self.create_prompt(sandbox)
-        if made:
-            self.stepper.stop_after_restart(made)
-        self.stepper.look()
-        return made
-
-    def end_meanwhile(self, sandbox: str, seconds: float) -> str:
-        if not self.world.thing(sandbox).within(SandboxState.READY):
-            return ""
-        config = self._container_config(sandbox)
-        config.command[:] = ["/bin/sh", "-c", f"sleep {seconds}; exit {CODE}"]
-        made = self.stepper.create(sandbox, config, mortal=True)
-        if made:
-            self.stepper.end_meanwhile(made)
-        self.stepper.look()
-        return made
-
 
 _MOMENTS = st.sampled_from(MOMENTS)
-#: Most of them.
-_SEVERAL = st.sets(st.sampled_from(CALLS), max_size=3).map(
-    lambda without: [call for call in CALLS if call not in without]
-)
 _ENDS = ("StopPodSandbox", "RemovePodSandbox", "StopContainer", "RemoveContainer")
 #: Which of those that are there.
 _NUMBERS = st.integers(0, 7)
@@ -355,46 +312,18 @@ class RestartRules(Lifecycle):
     @precondition(_worth_it)
     @rule(
         target=Lifecycle.containers,
-        sandbox=Lifecycle.sandboxes,
         container=Lifecycle.containers,
-        ended=st.booleans(),
         then=st.sampled_from(["", "ExecSync", "create_again"]),
     )
-    def restart(self, sandbox: str, container: str, ended: bool, then: str) -> Any:
-        """With one more that has ended before, and what depends on what was there before."""
-        made = self.steps.create(sandbox, mortal=True) if ended else ""
-        if made:
-            self.steps.on_container("StartContainer", made)
-            self.steps.await_exit(made)
+    def restart(self, container: str, then: str) -> Any:
+        """With what depends on what was there before."""
         self.restarts += 1
         self.steps.restart()
         if then == "ExecSync":
             self.steps.on_container("ExecSync", container)
         elif then == "create_again" and self._name_is_its(container):
-            self.steps.create_again(container)
-        return made or multiple()
-
-    @precondition(_worth_it)
-    @rule(target=Lifecycle.containers, sandbox=Lifecycle.sandboxes)
-    def stop_after_restart(self, sandbox: str) -> Any:
-        self.restarts += 1
-        return self.steps.stop_after_restart(sandbox) or multiple()
-
-    @precondition(_worth_it)
-    @rule(
-        target=Lifecycle.containers,
-        sandbox=Lifecycle.sandboxes,
-        seconds=st.sampled_from(ENDS_AFTER),
-    )
-    def end_meanwhile(self, sandbox: str, seconds: float) -> Any:
-        self.restarts += 1
-        return self.steps.end_meanwhile(sandbox, seconds) or multiple()
-
-    @precondition(_may)
-    @rule(calls=_SEVERAL, seconds=_MOMENTS)
-    def restart_amid(self, calls: list[str], seconds: float) -> None:
-        self.restarts += 1
-        self.steps.restart_amid(calls, seconds)
+            return self.steps.create_again(container) or multiple()
+        return multiple()
 
     @precondition(_worth_it)
     @rule(call=st.sampled_from(_ENDS), number=_NUMBERS, seconds=_MOMENTS)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers that say what they are told: in their log, through a rotation of it and a restart of
-the runtime; and commands in containers, with what they write and their codes."""
+"""Containers that say what they are told: in their log, through a rotation of it and a restart
+(``crowd.py``); and commands in containers, with what they write and their codes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import multiple, precondition, rule
 
+from cri_conformance.api import types
 from cri_conformance.fuzz.restarting import Restarts, RestartSteps
 from cri_conformance.model.states import ContainerState, SandboxState
 from cri_conformance.model.table import Answer, Rule
@@ -23,7 +24,7 @@ from cri_conformance.wire.crilog import Log
 from cri_conformance.wire.outcome import Ok
 
 #: Methods of SpeakSteps that are steps of a story.
-TOLD = ("exec_coded", "rotate", "speak_on")
+TOLD = ("exec_coded", "rotate")
 #: Says each line that comes in by the pipe.
 _SPEAKER = "mkfifo say; : > ready; while :; do read word < say && echo $word; done"
 _CODED = 'printf %s "$1"; printf %s "$2" >&2; exit $3'
@@ -62,35 +63,36 @@ class Speaker(Restarts):
 
     def rotate(self, container_id: str, log: Path) -> None:
         """Its log is renamed and opened anew, as the kubelet does. Raises SetupFailed."""
-        self._begin(container_id, log)
+        self.begin(container_id, log)
         log.rename(log.with_name(f"{log.name}.1"))
         outcome = self.runtime.call("ReopenContainerLog", container_id=container_id)
         self._answer([Rule(Answer.OK, f"{_REOPEN}.running-succeeds")], "Reopen", outcome)
         there = log.exists()
         self._that(f"{_REOPEN}.file-on-return", there, "a file", "none", container_id)
         self._say(container_id, "second")
-        self._logged(container_id, log, ["second"], f"{_REOPEN}.output-follows")
+        self.logged(container_id, log, ["second"], f"{_REOPEN}.output-follows")
 
-    def speak_on(self, container_id: str, log: Path) -> None:
+    def goes_on(self, container_id: str, log: Path) -> None:
         """It speaks on after a restart, and events tell of its end. Raises SetupFailed."""
-        self._begin(container_id, log)
-        self.restart()
-        self.look()
         self._say(container_id, "second")
-        clause = "ContainerConfig.log_path.after-restart"
-        self._logged(container_id, log, ["first", "second"], clause)
+        self.logged(
+            container_id, log, ["first", "second"], "ContainerConfig.log_path.after-restart"
+        )
         self._told_of_end(container_id)
 
-    def _begin(self, container_id: str, log: Path) -> None:
+    def begin(self, container_id: str, log: Path) -> None:
+        """It says its first word. Raises SetupFailed."""
         self.container_call("StartContainer", container_id)
         wait_for_file(self.runtime, self.containers[container_id], "ready")
         self._say(container_id, "first")
-        self._logged(container_id, log, ["first"], "ContainerConfig.log_path.prompt")
+        self.logged(container_id, log, ["first"], "ContainerConfig.log_path.prompt")
 
     def _say(self, container_id: str, word: str) -> None:
         self.runtime.exec(self.containers[container_id], "/bin/sh", "-c", f"echo {word} > say")
 
-    def _logged(self, container_id: str, log: Path, words: list[str], clause: str) -> None:
+    def logged(self, container_id: str, log: Path, words: list[str], clause: str) -> None:
+        """Just these words come to be in its log."""
+
         def shown(seen: Log) -> list[str]:
             return seen.output("stdout").decode(errors="replace").split()
 
@@ -133,37 +135,37 @@ class SpeakSteps(RestartSteps):
         self.stepper.look(container)
 
     def rotate(self, sandbox: str) -> str:
-        made, log = self._speaker(sandbox)
+        made, log = self.create_speaker(sandbox)
         if made:
             self.stepper.rotate(made, log)
         self.stepper.look()
         return made
 
-    def speak_on(self, sandbox: str) -> str:
-        made, log = self._speaker(sandbox)
-        if made:
-            self.stepper.speak_on(made, log)
-        self.stepper.look()
-        return made
-
-    def _speaker(self, sandbox: str) -> tuple[str, Path]:
+    def create_speaker(self, sandbox: str) -> tuple[str, Path]:
         """One that has a log which can be read from here, in a sandbox that is READY."""
-        folder = self.stepper.sandboxes[sandbox].config.log_directory
-        if not (folder and self.world.thing(sandbox).within(SandboxState.READY)):
+        config, log = self._logging(sandbox)
+        if not (log and self.world.thing(sandbox).within(SandboxState.READY)):
             return "", Path()
-        config = self._container_config(sandbox)
         config.command[:] = ["/bin/sh", "-c", _SPEAKER]
+        return self.stepper.create(sandbox, config), log
+
+    def _logging(self, sandbox: str) -> tuple[types.ContainerConfig, Path | None]:
+        """For a container with a log, which is None if it can't be read from here."""
+        config = self._container_config(sandbox)
+        folder = self.stepper.sandboxes[sandbox].config.log_directory
+        if not folder:
+            return config, None
         log = Path(folder, config.log_path)
         # As the kubelet does.
         log.parent.mkdir(parents=True, exist_ok=True)
-        return self.stepper.create(sandbox, config), log
+        return config, log
 
 
 _TEXTS = st.sampled_from(["", "x", "two\nlines\n", "ä\r\n"])
 
 
 class SpeakRules(Lifecycle):
-    """The same as rules of a state machine; ``speak_on`` is one of those with restarts."""
+    """The same as rules of a state machine."""
 
     steps: Any
 

@@ -21,6 +21,7 @@ from cri_conformance.expect.violation import Violation
 from cri_conformance.faults.cutting import cutting
 from cri_conformance.faults.layer import METADATA_KEY
 from cri_conformance.fuzz.campaign import Bench, Campaign, CampaignFailed
+from cri_conformance.fuzz.crowd import KINDS
 from cri_conformance.fuzz.lives import LivesMode
 from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.replay import check, happens
@@ -49,6 +50,7 @@ RUNNING = [
     step("create", "other", sandbox=FIRST, mortal=False, doomed=False),
     step("on_container", call="StartContainer", container=OTHER),
 ]
+_LIST = "RuntimeService.ListPodSandbox"
 AMID: dict[str, Any] = {"way": "restart", "seconds": 0.002}
 
 
@@ -139,9 +141,9 @@ def test_a_sound_runtime_is_left_in_peace_when_it_is_restarted(preparation: Prep
         step("start_given_up", container={"ref": "third"}, **AMID),
         step("give_up", call="StopContainer", subject=OTHER, **AMID),
         step("give_up", call="RemovePodSandbox", subject=FIRST, **AMID),
-        step("restart_amid", calls=list(CALLS), seconds=AMID["seconds"]),
+        step("restart_crowded", kinds=[], calls=list(CALLS), seconds=AMID["seconds"]),
         *[step("run", "again"), step("rotate", sandbox={"ref": "again"})],
-        step("speak_on", "says", sandbox={"ref": "again"}),
+        step("restart_crowded", kinds=list(KINDS), calls=[], ends_after=0.3),
     ]
     with _restartable(preparation) as target:
         campaign = _campaign(target, story)
@@ -172,3 +174,25 @@ def test_what_a_restart_breaks_is_played_again_only_with_one(
     target = connect(preparation.settings, preparation.facts)
     with pytest.raises(NotExercised, match="--cri-restart-command"):
         check(target, document)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "clause"),
+    [
+        ("created", "names-forgotten-after-restart", "ContainerMetadata.unique-after-restart"),
+        ("running", "ExecSync-refused-after-restart", "RuntimeService.ExecSync.after-restart"),
+        ("ended", "other-exit_code-after-restart", "ContainerStatus.exit_code.survives-restart"),
+        ("prompt", "killed-after-restart", "RuntimeService.StopContainer.after-restart"),
+        ("speaker", "log-begins-anew-after-restart", "ContainerConfig.log_path.after-restart"),
+        ("stopped_pod", "stopped-unlisted-after-restart", f"{_LIST}.survive-restart"),
+    ],
+)
+def test_one_of_each_kind_goes_through_a_restart(
+    preparation: Preparation, kind: str, fault: str, clause: str
+):
+    story = [step("restart_crowded", kinds=[kind], calls=[])]
+    with _restartable(preparation) as target:
+        campaign = _campaign(target, story, fault)
+        with campaign.scope() as bench, pytest.raises(Violation) as caught:
+            LivesMode().play(bench, story)
+    assert caught.value.clause.id == clause
