@@ -23,10 +23,11 @@ from cri_conformance.fuzz import crowd, restarting, retrying, speaking
 from cri_conformance.fuzz.campaign import Bench, Campaign
 from cri_conformance.fuzz.crowd import CrowdRules, CrowdSteps
 from cri_conformance.fuzz.equalities import names_of
+from cri_conformance.fuzz.listening import Listener
 from cri_conformance.fuzz.machine import turn
 from cri_conformance.fuzz.patches import clause_of, laid_over, patches
 from cri_conformance.fuzz.retrying import RetryRules
-from cri_conformance.fuzz.speaking import Speaker, SpeakRules
+from cri_conformance.fuzz.speaking import SpeakRules
 from cri_conformance.fuzz.story import Recorder, Story, play
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.model.states import ContainerState, SandboxState
@@ -70,7 +71,7 @@ class LivesSteps(CrowdSteps):
 
     def __init__(self, runtime: Runtime, judge: Judge, tools: Tools, patience: float) -> None:
         super().__init__(runtime, judge)
-        self.stepper = Speaker(runtime, judge, tools.restarter)
+        self.stepper = Listener(runtime, judge, tools.restarter)
         self.stepper.patience = patience
         self.tools = tools
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ RUNNING = [
     step("create", "other", sandbox=FIRST, mortal=False, doomed=False),
     step("on_container", call="StartContainer", container=OTHER),
 ]
+_EVENTS = "GetContainerEvents"
 _LIST = "RuntimeService.ListPodSandbox"
 AMID: dict[str, Any] = {"way": "restart", "seconds": 0.002}
 
@@ -196,3 +197,39 @@ def test_one_of_each_kind_goes_through_a_restart(
         with campaign.scope() as bench, pytest.raises(Violation) as caught:
             LivesMode().play(bench, story)
     assert caught.value.clause.id == clause
+
+
+@pytest.mark.parametrize(
+    ("fault", "clause"),
+    [
+        ("drop-message-GetContainerEvents-killed", "CONTAINER_STOPPED_EVENT.told"),
+        ("repeat-message-GetContainerEvents-stopped", "GetContainerEvents.each-once"),
+        (
+            "falsify-GetContainerEvents-running-when-stopped",
+            "ContainerEventResponse.containers_statuses.after-event",
+        ),
+        (
+            "falsify-GetContainerEvents-started-without-sandbox",
+            "ContainerEventResponse.pod_sandbox_status.present",
+        ),
+        ("silent-GetContainerEvents", "CONTAINER_CREATED_EVENT.told"),
+        ("", ""),
+    ],
+)
+def test_events_are_held_against_the_life(preparation: Preparation, fault: str, clause: str):
+    story = [
+        *RUNNING,
+        step("on_container", call="StopContainer", container=OTHER),
+        step("on_container", call="RemoveContainer", container=OTHER),
+    ]
+    metadata = ((METADATA_KEY, f"{fault}@events-lives"),) if fault else ()
+    target = connect(preparation.settings, preparation.facts, metadata)
+    campaign = Campaign(target, Rules(register(), Minor.parse(target.facts.minor)), [])
+    with campaign.scope() as bench:
+        expected = pytest.raises(Violation) if fault else nullcontext()
+        with expected as caught:
+            LivesMode().play(bench, story)
+        events = [call for call in target.client.history.since(0) if call.rpc == _EVENTS]
+        assert events
+    target.client.close()
+    assert not caught or caught.value.clause.id.endswith(clause)
