@@ -24,7 +24,7 @@ from cri_conformance.suite import watching
 from cri_conformance.suite.restart import Restarter
 from cri_conformance.suite.restart_life import SEEN_WITHIN
 from cri_conformance.suite.watching import NoEvents, Unavailable, Watch
-from cri_conformance.wire.outcome import Ok, Outcome, Unknown
+from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed, Unknown
 from cri_conformance.wire.runtime import Runtime
 
 _KINDS = {
@@ -125,7 +125,7 @@ class Listener(Speaker):
             return
         try:
             [self._watch] = watching.listen(self.runtime, places[-1])
-        except Unavailable:
+        except (Unavailable, SetupFailed):
             self._deaf = True
         except NoEvents as silent:
             self._deaf = True

@@ -14,20 +14,28 @@ from cri_conformance.api import types
 from cri_conformance.fuzz.restarting import Restarts, RestartSteps
 from cri_conformance.model.states import ContainerState, SandboxState
 from cri_conformance.model.table import Answer, Rule
-from cri_conformance.suite import watching
+from cri_conformance.suite import sessions, watching
 from cri_conformance.suite.log_files import read, settled
 from cri_conformance.suite.restart_life import SEEN_WITHIN
 from cri_conformance.suite.scripts import wait_for_file
 from cri_conformance.suite.test_stateful import Lifecycle
 from cri_conformance.suite.watching import NoEvents, Unavailable
 from cri_conformance.wire.crilog import Log
-from cri_conformance.wire.outcome import Ok
+from cri_conformance.wire.outcome import Ok, SetupFailed
 
 #: Methods of SpeakSteps that are steps of a story.
-TOLD = ("exec_coded", "rotate")
+TOLD = ("exec_coded", "exec_session", "rotate")
 #: Says each line that comes in by the pipe.
 _SPEAKER = "mkfifo say; : > ready; while :; do read word < say && echo $word; done"
 _CODED = 'printf %s "$1"; printf %s "$2" >&2; exit $3'
+#: Tells how many lines came in, and how many were not as told; with what a shell has of itself.
+_COUNTING = """n=0 bad=0
+while IFS= read -r line; do n=$((n + 1)); [ "$line" = "$4" ] || bad=$((bad + 1)); done
+echo "$n $bad"; printf %s "$1"; printf %s "$2" >&2; exit $3"""
+#: Why a session's status says that its command failed.
+_BAD = "NonZeroExitCode"
+#: Seconds without a byte after which a session is given up.
+_QUIET = 30.0
 _REOPEN = "RuntimeService.ReopenContainerLog"
 
 
@@ -60,6 +68,52 @@ class Speaker(Restarts):
                     repr(shown),
                     container_id,
                 )
+
+    def exec_session(
+        self, container_id: str, code: int, out: str, err: str, line: str, lines: int
+    ) -> None:
+        """A session with these lines for its input, a command that tells how they came, writes
+        this, and ends with this code. Nothing is said where none opens."""
+        if not self._runs(container_id):
+            return
+        self._stray, self.answered = "", "OK"
+        command = ["/bin/sh", "-c", _COUNTING, "sh", out, err, str(code), line]
+        data = f"{line}\n".encode() * lines
+        try:
+            came = sessions.run(
+                self.runtime,
+                self.containers[container_id],
+                *command,
+                data=data,
+                quiet=_QUIET,
+                stderr=True,
+            )
+        except SetupFailed as refused:
+            self.answered = str(refused)
+            return
+        counted = came.stdout.partition(b"\n")[0].strip()
+        # Without a count it is the end of the input that has not come.
+        over = (
+            "RuntimeService.Exec.ends-with-command" if counted else "ExecRequest.stdin.half-close"
+        )
+        self._that(over, not came.trouble, "the session ends", str(came), container_id)
+        for clause, sent, shown in (
+            ("ExecRequest.stdin.exact", f"{lines} 0".encode(), counted),
+            ("ExecRequest.stdout.exact", counted + b"\n" + out.encode(), came.stdout),
+            ("ExecRequest.stderr.exact", err.encode(), came.stderr),
+        ):
+            self._that(clause, sent == shown, repr(sent), repr(shown), container_id)
+        said = came.status
+        fine = said and (
+            said.success if not code else (said.reason, said.exit_code) == (_BAD, code)
+        )
+        self._that(
+            f"RuntimeService.Exec.{'exit' if code else 'success'}-status",
+            bool(fine),
+            f"the code {code}",
+            str(said),
+            container_id,
+        )
 
     def rotate(self, container_id: str, log: Path) -> None:
         """Its log is renamed and opened anew, as the kubelet does. Raises SetupFailed."""
@@ -134,6 +188,12 @@ class SpeakSteps(RestartSteps):
         self.stepper.exec_coded(container, code, out, err)
         self.stepper.look(container)
 
+    def exec_session(
+        self, container: str, code: int, out: str, err: str, line: str, lines: int
+    ) -> None:
+        self.stepper.exec_session(container, code, out, err, line, lines)
+        self.stepper.look(container)
+
     def rotate(self, sandbox: str) -> str:
         made, log = self.create_speaker(sandbox)
         if made:
@@ -161,6 +221,7 @@ class SpeakSteps(RestartSteps):
         return config, log
 
 
+_CODES = st.sampled_from([0, 1, 3, 127, 128, 255])
 _TEXTS = st.sampled_from(["", "x", "two\nlines\n", "ä\r\n"])
 
 
@@ -172,12 +233,27 @@ class SpeakRules(Lifecycle):
     @precondition(lambda self: self.steps.alive(ContainerState))
     @rule(
         container=Lifecycle.containers,
-        code=st.sampled_from([0, 1, 3, 127, 128, 255]),
+        code=_CODES,
         out=_TEXTS,
         err=_TEXTS,
     )
     def exec_coded(self, container: str, code: int, out: str, err: str) -> None:
         self.steps.exec_coded(container, code, out, err)
+
+    @precondition(lambda self: self.steps.alive(ContainerState))
+    @rule(
+        container=Lifecycle.containers,
+        code=_CODES,
+        out=_TEXTS,
+        err=_TEXTS,
+        line=st.sampled_from(["", "x", " ä \\ ", "long " * 200]),
+        lines=st.sampled_from([0, 1, 3, 70]),
+    )
+    def exec_session(
+        self, container: str, code: int, out: str, err: str, line: str, lines: int
+    ) -> None:
+        if self.steps.world.thing(container).within(ContainerState.RUNNING):
+            self.steps.exec_session(container, code, out, err, line, lines)
 
     @precondition(Lifecycle._room_for_container)
     @rule(target=Lifecycle.containers, sandbox=Lifecycle.sandboxes)

@@ -20,6 +20,7 @@ from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import Violation
 from cri_conformance.faults.cutting import cutting
 from cri_conformance.faults.layer import METADATA_KEY
+from cri_conformance.fuzz import speaking
 from cri_conformance.fuzz.campaign import Bench, Campaign, CampaignFailed
 from cri_conformance.fuzz.crowd import KINDS
 from cri_conformance.fuzz.lives import LivesMode
@@ -213,12 +214,23 @@ def test_one_of_each_kind_goes_through_a_restart(
             "ContainerEventResponse.pod_sandbox_status.present",
         ),
         ("silent-GetContainerEvents", "CONTAINER_CREATED_EVENT.told"),
+        ("signed-code-Exec", "RuntimeService.Exec.exit-status"),
+        ("one-byte-of-input-Exec", "ExecRequest.stdin.exact"),
+        ("line-ends-Exec", "ExecRequest.stdout.exact"),
+        ("stdout-in-stderr-Exec", "ExecRequest.stderr.exact"),
+        ("input-never-ends-Exec", "ExecRequest.stdin.half-close"),
         ("", ""),
     ],
 )
-def test_events_are_held_against_the_life(preparation: Preparation, fault: str, clause: str):
+def test_events_and_sessions_are_those_of_the_life(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch, fault: str, clause: str
+):
+    monkeypatch.setattr(speaking, "_QUIET", 1.0)
+    said = {"out": "a\r\n", "err": "b", "line": "ä " * 400, "lines": 70}
     story = [
         *RUNNING,
+        step("exec_session", container=OTHER, code=0, **said),
+        step("exec_session", container=OTHER, code=255, **said),
         step("on_container", call="StopContainer", container=OTHER),
         step("on_container", call="RemoveContainer", container=OTHER),
     ]
