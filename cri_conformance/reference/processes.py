@@ -239,8 +239,7 @@ class Processes:
 
     def members(self, leaders: Mapping[str, int]) -> dict[str, list[procfs.Stat]]:
         """What belongs to each of several markers, given the pids of their first processes."""
-        ours = procfs.below(procfs.table(), {os.getpid()})
-        ours.pop(os.getpid(), None)
+        ours = procfs.descendants(os.getpid())
         sessions = {pid: marker for marker, pid in leaders.items()}
         roots: dict[str, set[int]] = {marker: set() for marker in leaders}
         for pid, one in ours.items():

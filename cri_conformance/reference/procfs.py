@@ -16,6 +16,7 @@ import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 #: Environment variable by which every process of a container is known; its value is the
 #: container's id, for a command of ExecSync followed by ``/`` and an id of the command.
@@ -93,6 +94,36 @@ def below(processes: dict[int, Stat], roots: Iterable[int]) -> dict[int, Stat]:
         if process.pid not in found:
             found[process.pid] = process
             pending += children[process.pid]
+    return found
+
+
+def descendants(root: int) -> dict[int, Stat]:
+    """Those below a process, by pid, without a look at whatever else the host runs.
+
+    One that comes or goes meanwhile may be missing. Kernels can be built without this; then the
+    whole host is looked at.
+    """
+    if not Path(_PROC, str(root), "task", str(root), "children").exists():
+        found = below(table(), {root})
+        found.pop(root, None)
+        return found
+    found = {}
+    pending = [root]
+    while pending:
+        for pid in _children(pending.pop()):
+            if pid not in found and (process := stat(pid)):
+                found[pid] = process
+                pending.append(pid)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """Each thread has its own."""
+    found: list[int] = []
+    with contextlib.suppress(OSError), os.scandir(f"{_PROC}/{pid}/task") as threads:
+        for thread in threads:
+            with contextlib.suppress(OSError):
+                found += map(int, _read(pid, f"task/{thread.name}/children").split())
     return found
 
 
