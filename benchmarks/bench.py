@@ -31,6 +31,7 @@ PARTS = {
     "client": "calls per second of the suite's client against bare grpcio",
     "broken": "broken messages per second against bare grpcio",
     "generated": "generated requests per second, with their oracles, against bare grpcio",
+    "lives": "steps per second of sequences, with all that is judged after each",
     "reference": "start and rate of the reference runtime against a bare grpcio server",
     "plugin": "what the plugin costs a pytest run that does not use it",
     "suite": "wall time of the suite, and of critest if there is one",
@@ -75,6 +76,9 @@ def _measure(options: argparse.Namespace) -> list[Figure]:
     if "generated" in options.only:
         with rates.prepared(options.endpoint, options.test_image, options.image_loader) as target:
             figures += rates.generated(target, rounds=options.rounds, calls=options.calls)
+    if "lives" in options.only:
+        with rates.prepared(options.endpoint, options.test_image, options.image_loader) as target:
+            figures += rates.lives(target, rounds=options.rounds, steps=options.calls // 2)
     if "reference" in options.only:
         figures += rates.reference(rounds=options.rounds, calls=options.calls)
     if "plugin" in options.only:

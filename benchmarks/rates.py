@@ -22,6 +22,7 @@ from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.expect.judge import Rules
 from cri_conformance.fuzz.campaign import Campaign
+from cri_conformance.fuzz.lives import LivesMode
 from cri_conformance.fuzz.requests import RequestsMode
 from cri_conformance.malformed.assay import Assay
 from cri_conformance.malformed.mutations import apply, by_chance
@@ -38,6 +39,7 @@ CLIENT_GOAL = Goal(">=", 0.8)
 REFERENCE_GOAL = Goal(">=", 0.6)
 BROKEN_GOAL = Goal(">=", 0.5)
 GENERATED_GOAL = Goal(">=", 0.15)
+STEPS_GOAL = Goal(">=", 60.0)
 START_GOAL = Goal("<=", 1.0)
 
 #: What there is to list.
@@ -188,6 +190,43 @@ def generated(target: Target, *, rounds: int, calls: int) -> list[Figure]:
         figures.append(Figure(group, f"{what} / bare", "", ratios, goal))
     figures.append(Figure(group, "of the time in calls", "", shares))
     return figures
+
+
+def lives(target: Target, *, rounds: int, steps: int) -> list[Figure]:
+    """Steps of the mode ``lives``, each with a look at everything and all that is judged of it."""
+    name = target.settings.endpoint
+    say(f"steps of lives on {name}")
+    group = f"steps of lives, {target.facts.runtime_name} at {name}"
+    settings = replace(target.settings, fuzz=Budget(steps=sys.maxsize))
+    own = connect(settings, target.facts)
+    campaign = Campaign(own, Rules(register(), Minor.parse(target.facts.minor)), [])
+    player = LivesMode().open(campaign)
+    rates, calls, shares = [], [], []
+    for number in range(rounds + 1):
+        history, before = own.client.history, campaign.meter.steps
+        turn, sent, answering = 0, history.mark(), 0.0
+        start = time.perf_counter()
+        while campaign.meter.steps < before + steps:
+            mark = history.mark()
+            # The first of all tries old examples.
+            player.turn(number << 16 | turn, turn + 1)
+            answering += sum(
+                call.seconds for call in history.since(mark) if call.rpc != "GetContainerEvents"
+            )
+            turn += 1
+        spent = time.perf_counter() - start
+        if number:  # the first round warms up
+            rates.append((campaign.meter.steps - before) / spent)
+            calls.append((history.mark() - sent) / spent)
+            shares.append(answering / spent)
+    campaign.runtime.close()
+    campaign.tools.close()
+    own.client.close()
+    return [
+        Figure(group, "steps", "/s", rates, STEPS_GOAL),
+        Figure(group, "calls", "/s", calls),
+        Figure(group, "of the time in calls", "", shares),
+    ]
 
 
 def reference(*, rounds: int, calls: int) -> list[Figure]:
