@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from cri_conformance import header, records, settings, told_once
+from cri_conformance.bindings import SUITE
 from cri_conformance.contract import expectations
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
@@ -39,7 +40,6 @@ from cri_conformance.wire.leaks import Leaks
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
 NAME = "cri-conformance-session"
-SUITE = Path(__file__).parent / "suite"
 #: What is run in place of the suite with --cri-fuzz.
 CAMPAIGN = SUITE / "campaign.py"
 #: Seconds that a campaign may go on beyond its time, to shrink and to clean up, before it is cut.
