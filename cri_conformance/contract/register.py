@@ -40,11 +40,15 @@ class Register:
         return max(element.since for element in self.elements.values())
 
     def matching(self, pattern: str) -> list[Clause]:
-        """Clauses whose id matches a shell pattern; an element's bare name takes all of its own."""
+        """Clauses whose id, or the end of it, matches a shell pattern.
+
+        An element's bare name takes all of its own.
+        """
         return [
             clause
             for clause in self.clauses.values()
             if fnmatch.fnmatchcase(clause.id, pattern)
+            or fnmatch.fnmatchcase(clause.id, f"*.{pattern}")
             or fnmatch.fnmatchcase(clause.id, f"{pattern}.*")
             or fnmatch.fnmatchcase(clause.id, f"*.{pattern}.*")
         ]

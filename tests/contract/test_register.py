@@ -52,6 +52,11 @@ def test_a_pattern_may_be_an_id_or_the_name_of_an_element(pattern: str) -> None:
     assert {clause.element for clause in found} == {"RuntimeService.StopPodSandbox"}
 
 
+def test_of_an_id_its_end_is_enough() -> None:
+    found = register().matching("StopPodSandbox.idempotent")
+    assert [clause.id for clause in found] == ["RuntimeService.StopPodSandbox.idempotent"]
+
+
 def test_an_unreadable_clause_is_named_with_its_file_and_element() -> None:
     file = descriptor_pb2.FileDescriptorProto(name="broken.proto", package="runtime.v1")
     file.message_type.add(name="Thing")
