@@ -144,6 +144,19 @@ def test_what_may_be_of_others_does_not_count_unless_it_shows_again(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="looks at all processes")
+def test_what_a_mode_keeps_over_sequences_is_nothing_left(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "STAYS", 0.5)
+    monkeypatch.setattr(module, "SHARE", 1.0)
+    target = connect(preparation.settings, preparation.facts)
+    rules = Rules(register(), Minor.parse(preparation.facts.minor))
+    campaign = Campaign(target, rules, chosen(["wire"]))
+    campaign.run()
+    assert not campaign.findings
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="looks at all processes")
 def test_a_process_left_amid_a_campaign_has_a_story_that_leaves_it_again(
     preparation: Preparation, monkeypatch: pytest.MonkeyPatch
 ):
