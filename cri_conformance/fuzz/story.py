@@ -153,7 +153,7 @@ def refs(value: Any) -> set[str]:
 def at_other_moments(story: Story, chance: Random) -> Story:
     """With other seconds after which calls are given up."""
     return [
-        {**step, "with": {**step["with"], "seconds": seconds * 2 ** chance.uniform(-1.5, 1.5)}}
+        {**step, "with": {**step["with"], "seconds": seconds * 2 ** chance.uniform(-3, 3)}}
         if isinstance(seconds := step["with"].get("seconds"), float)
         else step
         for step in story

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain, cycle
 from random import Random
 from typing import Protocol
 
@@ -30,9 +31,9 @@ TRIES, ENOUGH = 5, 3
 SHRINK_SECONDS = 45.0
 #: Times, and seconds, for which a story is played in one try to see what it leaves behind: often
 #: that hangs on the moment at which a call is given up.
-PLAYS, PLAY_SECONDS = 30, 10.0
+PLAYS, PLAY_SECONDS = 30, 20.0
 #: Seconds in which a single step is looked for that leaves the same.
-SEARCH_SECONDS = 30.0
+SEARCH_SECONDS = 60.0
 #: Seconds that a runtime is given to come back after it crashed.
 BACK_WITHIN = 30.0
 
@@ -80,13 +81,16 @@ class Trying:
 
     def again(self, mode: Plays, finding: Finding) -> None:
         """Try it some times; if it shows often enough make its story smaller."""
-        if finding.kind in (Kind.CRASH, Kind.HANG) and not came_back(self._target):
+        gone = finding.kind in (Kind.CRASH, Kind.HANG)
+        if gone and not came_back(self._target):
             return
         self.busy = True
         try:
             if finding.behind:
                 self._search(mode, finding)
-            until = time.monotonic() + SHRINK_SECONDS
+            elif gone:
+                self._begin_with_last(mode, finding)
+            until = time.monotonic() + SHRINK_SECONDS * (1 + finding.behind)
             while finding.tries < TRIES and time.monotonic() < until:
                 finding.tries += 1
                 finding.again += self._shows(mode, finding, finding.story["steps"])
@@ -97,20 +101,27 @@ class Trying:
         finally:
             self.busy = False
 
+    def _begin_with_last(self, mode: Plays, finding: Finding) -> None:
+        """Begin with the last step, if that does it: each try of the whole may take long."""
+        story: Story = finding.story["steps"]
+        last = alone(story, len(story) - 1)
+        if len(last) < len(story) and self._shows(mode, finding, last, keep=True):
+            finding.story["steps"] = last
+
     def _search(self, mode: Plays, finding: Finding) -> None:
         """Begin with a single step that leaves the same, if there is one: it is soon played."""
         story: Story = finding.story["steps"]
-        steps = {str(one): one for one in (alone(story, n) for n in range(len(story)))}
+        singles = {str(one): one for one in (alone(story, n) for n in range(len(story)))}
+        # Mostly it is a call that was given up, and chance whether it shows.
+        chancy = [one for one in singles.values() if one[-1]["with"].get("seconds")]
         until, chance = time.monotonic() + SEARCH_SECONDS, Random(0)
-        while True:
-            for candidate in steps.values():
-                if time.monotonic() > until:
-                    return
-                if self._shows(
-                    mode, finding, at_other_moments(candidate, chance), keep=True, plays=1
-                ):
-                    finding.story["steps"] = candidate
-                    return
+        for candidate in chain(chancy * 4, singles.values(), cycle(chancy)):
+            if time.monotonic() > until:
+                return
+            moved = at_other_moments(candidate, chance)
+            if self._shows(mode, finding, moved, keep=True, plays=1):
+                finding.story["steps"] = candidate
+                return
 
     def _shrink(self, mode: Plays, finding: Finding, until: float) -> None:
         smallest: Story = finding.story["steps"]

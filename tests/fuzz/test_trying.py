@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trying a finding again, with a mode and a runtime of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from cri_conformance.contract.clause import Minor
+from cri_conformance.contract.register import register
+from cri_conformance.expect.judge import Rules
+from cri_conformance.fuzz.finding import Finding, Kind
+from cri_conformance.fuzz.judging import CampaignJudge
+from cri_conformance.fuzz.story import Story
+from cri_conformance.fuzz.trying import Bench, Trying
+from cri_conformance.malformed import oracle
+from cri_conformance.malformed.oracle import Misbehaviour
+from cri_conformance.wire.history import History
+
+STORY = [{"do": "send", "with": {"n": n}} for n in range(40)]
+
+
+class Mode:
+    """Notes what is played; hangs at the last of these steps, once all have been sent."""
+
+    name = "wire"
+
+    def __init__(self, *deadly: int) -> None:
+        self.deadly, self.played = set(deadly), []
+
+    def play(self, bench: Bench, story: Story) -> None:
+        self.played.append(len(story))
+        if self.deadly <= {step["with"]["n"] for step in story}:
+            raise Misbehaviour(oracle.Kind.HANG, "ExecSync", "no answer")
+
+
+def again(mode: Any) -> Finding:
+    client = SimpleNamespace(revived=lambda seconds: True, history=History(0.0))
+    target: Any = SimpleNamespace(client=client, settings=SimpleNamespace(restart_command=""))
+
+    @contextmanager
+    def scope() -> Iterator[Bench]:
+        nothing: Any = None
+        judge = CampaignJudge(Rules(register(), Minor.parse("1.30")))
+        yield Bench(nothing, judge, target, nothing)
+
+    found = Finding(Kind.HANG, "wire", "", "hang", "", "", 0, {"steps": list(STORY)})
+    Trying(target, scope).again(mode, found)
+    return found
+
+
+def test_a_hang_is_tried_first_with_its_last_step():
+    mode = Mode(39)
+    found = again(mode)
+    assert found.story["steps"] == STORY[39:]
+    assert (found.again, found.tries) == (3, 3)
+    assert set(mode.played) == {1}
+
+
+def test_where_that_is_not_enough_all_of_it_is_tried_and_made_smaller():
+    mode = Mode(7, 39)
+    found = again(mode)
+    assert found.story["steps"] == [STORY[7], STORY[39]]
+    assert mode.played[:2] == [1, 40]
+
+
+def test_what_does_not_show_again_is_kept_as_it_is():
+    found = again(Mode(100))
+    assert found.story["steps"] == STORY
+    assert (found.again, found.tries) == (0, 3)
