@@ -83,7 +83,8 @@ class Listener(Speaker):
         return super()._first(call, request, way, seconds)
 
     def _no_more_of(self, object_id: str) -> None:
-        self._unsure |= {object_id, *(one.id for one in self.world.containers(object_id))}
+        if object_id:
+            self._unsure |= {object_id, *(one.id for one in self.world.containers(object_id))}
 
     def _restarts(self, act: Any) -> Any:
         if self._watch:

@@ -211,6 +211,24 @@ class Lives(SpeakRules, RetryRules):
             self.steps.on_container("StartContainer", made)
         return made or multiple()
 
+    # Few containers that chance points to come so far.
+    @precondition(Lifecycle._room_for_container)
+    @rule(target=Lifecycle.containers, sandbox=Lifecycle.sandboxes)
+    def create_and_end(self, sandbox: str) -> Any:
+        made = self.steps.create(sandbox, mortal=True)
+        if made:
+            self.steps.on_container("StartContainer", made)
+            self.await_exit(made)
+        return made or multiple()
+
+    @precondition(Lifecycle._room_for_container)
+    @rule(target=Lifecycle.containers, sandbox=Lifecycle.sandboxes)
+    def create_and_fail(self, sandbox: str) -> Any:
+        made = self.steps.create(sandbox, doomed=True)
+        if made:
+            self.steps.on_container("StartContainer", made)
+        return made or multiple()
+
     @precondition(Lifecycle._room_for_sandbox)
     @rule(target=Lifecycle.sandboxes, patch=patches("PodSandboxConfig"))
     def run_patched(self, patch: Any) -> Any:

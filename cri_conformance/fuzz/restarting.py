@@ -177,8 +177,9 @@ class Restarts(Retrier):
             partial(interrupted, self.runtime, self.restarter, asked, seconds)
         )
         for call, request in requests.items():
-            about = getattr(request, id_field(call), "")
-            self._untouched -= {about, *(one.id for one in self.world.containers(about))}
+            # What makes something is about nothing yet.
+            if about := getattr(request, id_field(call), ""):
+                self._untouched -= {about, *(one.id for one in self.world.containers(about))}
         for call, outcome in self._firsts.items():
             self._that(
                 f"RuntimeService.{call}.retry-after-restart",
