@@ -146,7 +146,7 @@ class Listener(Speaker):
             self._take(messages)
             return all(tale.complete(self._kinds(name)) for name, tale in awaited.items())
 
-        self._watch.stream.wait_until(all_told, SEEN_WITHIN)
+        late = not self._watch.stream.wait_until(all_told, SEEN_WITHIN)
         ended = self._watch.stream.outcome
         if ended is not None:
             self._watch, self._deaf = None, True
@@ -164,6 +164,8 @@ class Listener(Speaker):
             for event in self._told.get(name, ()):
                 self._judge_shown(name, event)
         self._news.clear()
+        # Known to be so, or a SHOULD: each further one would be waited for as long.
+        self._deaf = late
 
     def _take(self, messages: Sequence[Any]) -> None:
         """Keep what has come since."""
