@@ -9,6 +9,7 @@ open file) may be of any sequence that ended since the look before.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence, Set
@@ -19,7 +20,12 @@ from cri_conformance.fuzz.story import Story
 from cri_conformance.target import Target
 from cri_conformance.wire.leaks import GONE_WITHIN, NAMESPACE, Leaks
 from cri_conformance.wire.outcome import Ok
+from cri_conformance.wire.runtime import remove
 
+_LISTS = (
+    ("ListPodSandbox", "items", "RemovePodSandbox"),
+    ("ListContainers", "containers", "RemoveContainer"),
+)
 #: Of the time of a campaign so much goes into looks.
 SHARE = 0.01
 #: Seconds after which what is still there was left. Nobody waits for them.
@@ -113,8 +119,10 @@ class Leftovers:
 
     def left(self, ids: Set[str]) -> list[str]:
         """What is left of these after some patience."""
-        listed = self._listed(ids)
-        return self._new([*listed, *self._leaks.left(ids, within=GONE_WITHIN)])
+        until, pause = time.monotonic() + GONE_WITHIN, threading.Event()
+        while (found := self.there(ids)) and time.monotonic() < until:
+            pause.wait(0.25)
+        return found
 
     def there(self, ids: Set[str]) -> list[str]:
         """What is there of these at this moment."""
@@ -147,10 +155,13 @@ class Leftovers:
         return found
 
     def _listed(self, ids: Set[str]) -> list[str]:
+        """What is listed. A removal that was refused, as a start went on, is asked for again."""
         found = []
-        for lister, items in (("ListPodSandbox", "items"), ("ListContainers", "containers")):
+        for lister, items, rpc in _LISTS:
             outcome = self._target.client.call(lister)
             if isinstance(outcome, Ok):
                 listed = {one.id for one in getattr(outcome.response, items)}
-                found += [f"{lister} has {one}" for one in sorted(listed & ids)]
+                for one in sorted(listed & ids):
+                    remove(self._target.client, rpc, one)
+                    found.append(f"{lister} has {one}")
         return found

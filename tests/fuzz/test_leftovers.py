@@ -24,7 +24,7 @@ from cri_conformance.fuzz.modes import chosen
 from cri_conformance.fuzz.replay import ReplayError, happens, load, run
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.target import Preparation, connect
-from cri_conformance.wire.outcome import Ok
+from cri_conformance.wire.outcome import Ok, Outcome, Refused
 
 _ONE, _OTHER = "1" * 64, "2" * 64
 
@@ -100,6 +100,28 @@ def test_what_is_of_something_that_goes_on_is_nothing(clock: Any):
     assert host.look(frozenset()) == []
     clock.now += module.STAYS + 1
     assert [left.lines for left in host.look(frozenset())] == [[line] for line in host.lines]
+
+
+@pytest.mark.parametrize(("refusals", "left"), [(1, False), (1000, True)])
+def test_what_could_not_be_removed_at_once_is_removed_later(
+    monkeypatch: pytest.MonkeyPatch, refusals: int, left: bool
+):
+    monkeypatch.setattr(module, "GONE_WITHIN", 0.6)
+    host = _Host()
+    there = {_ONE}
+
+    def call(rpc: str, deadline: float = 0.0, **ids: str) -> Outcome:
+        nonlocal refusals
+        if rpc == "RemoveContainer":
+            refusals -= 1
+            if refusals >= 0:
+                return Refused("UNKNOWN", "container is in starting state")
+            there.clear()
+        containers = [SimpleNamespace(id=one) for one in there]
+        return Ok(SimpleNamespace(items=(), containers=containers))
+
+    host._target.client.call = call  # type: ignore[method-assign, assignment]
+    assert host.left({_ONE, _OTHER}) == ([f"ListContainers has {_ONE}"] if left else [])
 
 
 def test_a_look_that_takes_long_is_not_repeated_soon(clock: Any):
