@@ -84,7 +84,6 @@ class Leaving:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again, self._again = self._again, False
         now = time.monotonic()
-        first = self._asked is None
         if self._asked is None:
             self._asked = now
             if not self._why:
@@ -92,8 +91,7 @@ class Leaving:
             self._stop(self._why)
         if not self._raised:
             if now - self._asked < _PUT_OFF and _may_hold_a_lock(frame):
-                if first:
-                    threading.Thread(target=self._insist, args=(number,), daemon=True).start()
+                threading.Timer(_LOOKS_AGAIN, self._signal_again, (number,)).start()
                 return
             self._raised = True
             raise KeyboardInterrupt
@@ -101,9 +99,8 @@ class Leaving:
             self._at_once()
             os._exit(128 + number)
 
-    def _insist(self, number: int) -> None:
-        """Signal again until the interrupt could come."""
-        while not self._raised and not self._over.wait(_LOOKS_AGAIN):
+    def _signal_again(self, number: int) -> None:
+        if not self._raised and not self._over.is_set():
             self._again = True
             _to_main_thread(number)
 

@@ -87,7 +87,7 @@ def test_twice(tmp_path: Path, reference: str, mode: str) -> None:
     with hostile(tmp_path, reference, mode) as url, _held_up(tmp_path, url, mode) as process:
         _interrupt(process)
         # Sooner it would count as the same.
-        signal.sigtimedwait([], 2 * AGAIN_AFTER)
+        signal.sigtimedwait([], 3 * AGAIN_AFTER)
         if process.poll() is None:
             _interrupt(process)
         start = time.monotonic()
