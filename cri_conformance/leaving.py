@@ -7,7 +7,8 @@ end in good order within ``GRACE`` seconds (a runtime may answer each removal ve
 ended by force, from a thread of its own.
 
 An exception that comes out of nowhere may leave a lock behind that nobody opens any more, and
-then the end in good order waits for it. So it comes a little later where one may be held.
+then the end in good order waits for it. So it comes a little later where one may be held. And it
+does not come at all when the run has begun to end, which it would only break off.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -40,7 +42,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Leaving:
     """Signals and the watchdog of one process. Each function is called once at most.
 
-    ``stop(why)`` asks for an end in good order, with "" for a signal; KeyboardInterrupt follows.
+    ``stop(why)`` asks for an end in good order, with "" for a signal; KeyboardInterrupt follows
+    while tests run, and in what is ``breakable``.
     ``at_once()`` is what to say before the process is gone. ``by_force(why)``, in another thread,
     does what can still be done, and returns the exit status.
     """
@@ -56,6 +59,7 @@ class Leaving:
         self._by_force = by_force
         self._why = ""
         self._asked: float | None = None
+        #: Whether the interrupt has come, or will not come any more.
         self._raised = False
         #: The signal that comes next is our own, after a while.
         self._again = False
@@ -74,6 +78,21 @@ class Leaving:
         if seconds and signal.SIGINT in self._before:
             threading.Thread(target=self._wait, args=(seconds, why), daemon=True).start()
 
+    def ending(self) -> None:
+        """The run has begun to end: what it is asked for from now on it does already."""
+        if self._asked is not None and not self._raised:
+            self._stop(self._why)
+        self._raised = True
+
+    @contextmanager
+    def breakable(self) -> Iterator[None]:
+        """Of a run that has begun to end: what the first signal breaks off all the same."""
+        self._raised = self._asked is not None
+        try:
+            yield
+        finally:
+            self.ending()
+
     def end(self) -> None:
         """The run is over: signals mean again what they did before."""
         self._over.set()
@@ -88,12 +107,14 @@ class Leaving:
             self._asked = now
             if not self._why:
                 threading.Thread(target=self._force, daemon=True).start()
-            self._stop(self._why)
+            if self._raised:
+                self._stop(self._why)
         if not self._raised:
             if now - self._asked < _PUT_OFF and _may_hold_a_lock(frame):
                 threading.Timer(_LOOKS_AGAIN, self._signal_again, (number,)).start()
                 return
             self._raised = True
+            self._stop(self._why)
             raise KeyboardInterrupt
         if not again and now - self._asked >= AGAIN_AFTER:
             self._at_once()

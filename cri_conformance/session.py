@@ -358,11 +358,16 @@ class Session:
 
     # -- end -------------------------------------------------------------------------
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self) -> None:
+        self._leaving.ending()
+
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(
         self, session: pytest.Session, exitstatus: int
     ) -> Generator[None, None, None]:
         """After all others, and whatever becomes of them: nothing of ours stays behind."""
+        self._leaving.ending()
         gone = ""
         try:
             yield
@@ -428,11 +433,12 @@ class Session:
         if self._preparation is None:
             return
         try:
-            left = self._leaks()
-            if gone:
-                left.append(f"what this run made: {gone}")
-            else:
-                left += self._preparation.clean()
+            with self._leaving.breakable():
+                left = self._leaks()
+                if gone:
+                    left.append(f"what this run made: {gone}")
+                else:
+                    left += self._preparation.clean()
         except KeyboardInterrupt:
             # Stopped only now, by a person or the watchdog: the report is written all the same.
             left = ["what was not yet removed when it was stopped"]
