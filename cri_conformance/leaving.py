@@ -34,6 +34,12 @@ AGAIN_AFTER = 0.4
 #: long the interrupt is put off there: what waits for long, also there, holds none.
 _LOCKED = (threading.__file__, str(Path(grpc.__file__).parent))
 _DEEP, _LOOKS_AGAIN, _PUT_OFF = 8, 0.01, 0.25
+#: Where a unary call waits for its answer, and holds nothing: the place to break off.
+_CALLS = "_blocking"
+#: What may last, of the functions that else take or give a lock in a moment.
+_LASTING = ("wait", "_wait_for_tstate_lock")
+#: What is called in the midst of anything, and whose exceptions nobody sees: of Hypothesis.
+_UNHEARD = "gc_callback"
 
 #: Ctrl-C, by which CI systems cancel a job, and a terminal that was closed.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -110,7 +116,8 @@ class Leaving:
             if self._raised:
                 self._stop(self._why)
         if not self._raised:
-            if now - self._asked < _PUT_OFF and _may_hold_a_lock(frame):
+            early = now - self._asked < _PUT_OFF
+            if _never_here(frame) or (early and _may_hold_a_lock(frame)):
                 threading.Timer(_LOOKS_AGAIN, self._signal_again, (number,)).start()
                 return
             self._raised = True
@@ -138,7 +145,18 @@ class Leaving:
             os._exit(self._by_force(self._why or "it did not end in good order"))
 
 
+def _never_here(frame: FrameType | None) -> bool:
+    """Whether a lock may just have been taken, and who took it does not yet know of it."""
+    if frame is None:
+        return False
+    code = frame.f_code
+    locking = code.co_filename == threading.__file__ and code.co_name not in _LASTING
+    return locking or code.co_name == _UNHEARD
+
+
 def _may_hold_a_lock(frame: FrameType | None) -> bool:
+    if frame and frame.f_code.co_name == _CALLS and frame.f_code.co_filename.startswith(_LOCKED):
+        return False
     for _ in range(_DEEP):
         if frame is None:
             return False

@@ -93,7 +93,8 @@ def test_twice(tmp_path: Path, reference: str, mode: str) -> None:
         start = time.monotonic()
         said, _ = process.communicate(timeout=TWICE)
         print(f"{mode}: {time.monotonic() - start:.1f} s\n{said}")
-    if mode != "mute" and process.returncode == 2:
+    # In its very last moments signals are no longer ours.
+    if mode != "mute" and process.returncode in (2, -signal.SIGINT):
         pytest.skip("it was done before the second one")
     assert process.returncode == 128 + signal.SIGINT
     assert "cri: left at once" in said
