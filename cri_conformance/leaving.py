@@ -30,10 +30,10 @@ GRACE = 120.0
 #: Seconds after which another signal is a second one. ``timeout`` and others send theirs to the
 #: process and to its group: that is one.
 AGAIN_AFTER = 0.4
-#: Where locks are held for a moment, how many calls deep that is looked for, and how often and how
-#: long the interrupt is put off there: what waits for long, also there, holds none.
+#: Where locks are held for a moment, how many calls deep that is looked for, how many seconds later
+#: it is looked again, and how often at most: what waits for long, also there, holds none.
 _LOCKED = (threading.__file__, str(Path(grpc.__file__).parent))
-_DEEP, _LOOKS_AGAIN, _PUT_OFF = 8, 0.01, 0.25
+_DEEP, _LOOKS_AGAIN, _LOOKS = 8, 0.01, 25
 #: Where a unary call waits for its answer, and holds nothing: the place to break off.
 _CALLS = "_blocking"
 #: What may last, of the functions that else take or give a lock in a moment.
@@ -65,6 +65,8 @@ class Leaving:
         self._by_force = by_force
         self._why = ""
         self._asked: float | None = None
+        #: How often the interrupt was about to come.
+        self._looks = 0
         #: Whether the interrupt has come, or will not come any more.
         self._raised = False
         #: The signal that comes next is our own, after a while.
@@ -116,7 +118,8 @@ class Leaving:
             if self._raised:
                 self._stop(self._why)
         if not self._raised:
-            early = now - self._asked < _PUT_OFF
+            self._looks += 1
+            early = self._looks < _LOOKS
             if _never_here(frame) or (early and _may_hold_a_lock(frame)):
                 threading.Timer(_LOOKS_AGAIN, self._signal_again, (number,)).start()
                 return
