@@ -172,12 +172,14 @@ def _unspoken(clause: Clause, bound: bool, chosen: bool, suite: Suite) -> str:
     """Why no test spoke of a clause. ``chosen``: one was to run."""
     if suite["selection"].get("fuzz"):
         return f"{Reason.SWITCHED_OFF}: the campaign did not come by it"
-    if not bound and untested(clause.needs) is Reason.UNTESTED and suite["selection"].get("paths"):
+    unknown = not bound and untested(clause.needs) is Reason.UNTESTED
+    if unknown and suite["selection"].get("paths"):
         return f"{Reason.SWITCHED_OFF}: not among the tests that were named"
+    # The processes of -n tell at their end what their tests are about.
+    if (chosen or unknown) and not suite["complete"]:
+        return f"the run ended before its test: {suite['stopped']}".rstrip(": ")
     if not bound:
         return untested(clause.needs)
-    if chosen and not suite["complete"]:
-        return f"the run ended before its test: {suite['stopped']}".rstrip(": ")
     return f"{Reason.SWITCHED_OFF}: not selected"
 
 

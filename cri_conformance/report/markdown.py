@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from cri_conformance.contract.verdict import Verdict
-from cri_conformance.report import reasons
+from cri_conformance.report import again, reasons
 from cri_conformance.report.files import write_text
 from cri_conformance.report.schema import Baseline, ClauseResult, Results
 from cri_conformance.report.text import one_line, took
@@ -62,12 +62,7 @@ def render(results: Results) -> str:
         verdict: [clause for clause in results["clauses"] if clause["verdict"] == verdict]
         for verdict in Verdict
     }
-    replays = {
-        record["clause"]: test["replay"]
-        for test in reversed(results["tests"])
-        for record in test["clauses"]
-        if record["verdict"] == Verdict.BROKEN
-    }
+    replays = again.commands(results)
     if of[Verdict.BROKEN]:
         lines += ["", "### Broken", ""]
         for clause in of[Verdict.BROKEN][:SHOWN]:

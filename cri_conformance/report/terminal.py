@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from cri_conformance.contract.clause import Clause
 from cri_conformance.contract.verdict import Reason, Verdict
-from cri_conformance.report import reasons
+from cri_conformance.report import again, reasons
 from cri_conformance.report.exit import Ending, ending, failures
 from cri_conformance.report.profiles import State, too_short
 from cri_conformance.report.schema import (
@@ -104,7 +104,8 @@ def summary_lines(results: Results, verbose: int) -> list[Line]:
 
 def _left_out_on_purpose(reason: str) -> bool:
     """What nobody wonders about: no test yet, or not what the user chose."""
-    return reason.startswith(Reason.UNTESTED) or reason.endswith("not selected")
+    chosen = reason.endswith(("not selected", "not among the tests that were named"))
+    return chosen or reason.startswith(Reason.UNTESTED)
 
 
 _RED = {"red": True, "bold": True}
@@ -128,6 +129,9 @@ def _review(results: Results) -> list[Line]:
 
 def _profiles(results: Results, verbose: int) -> list[Line]:
     """One line for each profile that is not conformant; with -v for all."""
+    if results["suite"]["selection"]:
+        # Of a part no profile can be said to be kept; what broke stands above.
+        return []
     lines: list[Line] = []
     good = []
     for one in results["profiles"]:
@@ -135,9 +139,6 @@ def _profiles(results: Results, verbose: int) -> list[Line]:
             good.append(one["name"])
         if one["verdict"] in (State.BROKEN, State.PARTIAL) or verbose > 0:
             lines.append((f"profile  {profile_words(one)}", _TONE.get(one["verdict"], {})))
-    if results["suite"]["selection"] and verbose <= 0:
-        # Of a part no profile can be said to be kept; what broke stands above.
-        return []
     if good:
         lines.append((f"profiles conformant: {', '.join(good)}", {"green": True}))
     return lines
@@ -180,12 +181,7 @@ def _baseline(results: Results) -> list[Line]:
 
 def _broken(clauses: list[ClauseResult], results: Results, most: int) -> list[Line]:
     new = set(results["baseline"]["new"])
-    replays = {
-        record["clause"]: test["replay"]
-        for test in reversed(results["tests"])
-        for record in test["clauses"]
-        if record["verdict"] == Verdict.BROKEN
-    }
+    replays = again.commands(results)
     lines: list[Line] = []
     for clause in clauses[: most or None]:
         mark = "NEW, " if clause["id"] in new else ""
@@ -234,6 +230,9 @@ def _campaigns(results: Results) -> list[Line]:
                     _RED if finding["counts"] else _YELLOW,
                 )
             )
+            if not finding["clause"] and (command := again.of_finding(finding, results)):
+                # Of a clause it is said where the clause is.
+                lines.append((f"    {visible(command)}", {}))
     return lines
 
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 
 from cri_conformance.api.descriptors import descriptor_set
 from cri_conformance.contract.verdict import Verdict
-from cri_conformance.report import reasons
+from cri_conformance.report import again, reasons
 from cri_conformance.report.brief import whole
 from cri_conformance.report.cards import RICH, Card, Trouble, cards, troubles
 from cri_conformance.report.exit import Ending, ending, failures, judged
 from cri_conformance.report.latency import MARKS, LatencyRow, latency_row
 from cri_conformance.report.lifecycle import Table, tables
 from cri_conformance.report.profiles import State
-from cri_conformance.report.schema import EARLIER, ClauseResult, ProfileResult, Results
+from cri_conformance.report.schema import EARLIER, ClauseResult, Finding, ProfileResult, Results
 from cri_conformance.report.terminal import said
 from cri_conformance.report.text import count, sweep_command, took
 from cri_conformance.report.tree import calls
@@ -79,12 +79,18 @@ class View:
     status: str
     #: Clauses that have a card: their anchor is there and not in the tree.
     carded: frozenset[str]
+    #: How what is broken is seen again, by clause.
+    replays: dict[str, str]
 
     @property
     def broken_first(self) -> list[Card]:
         """What broke, what is new against the baseline first."""
         new = set(self.results["baseline"]["new"])
         return sorted(self.broken, key=lambda card: card.clause["id"] not in new)
+
+    def play(self, finding: Finding) -> str:
+        """How a campaign's finding is played again; "" if it can't be."""
+        return again.of_finding(finding, self.results)
 
     @property
     def against(self) -> list[tuple[str, list[str]]]:
@@ -141,6 +147,7 @@ def view(results: Results) -> View:
         environment=_environment(results),
         status=whole(results["target"]["status"]),
         carded=frozenset(card.clause["id"] for card in (*broken, *known, *warned)),
+        replays=again.commands(results),
     )
 
 

@@ -61,6 +61,8 @@ def test_why_nothing_was_said_of_a_clause():
     stopped = suite(complete=False, stopped="interrupted")
     made = by_id(results(TWO, bound=bound, about=stopped, chosen={"t::a"}))
     assert made[STOP]["reason"] == "the run ended before its test: interrupted"
+    # The processes of -n, broken off, have not said what their tests are about.
+    assert made[RUN]["reason"] == "the run ended before its test: interrupted"
     # Cut short is only what was to run.
     narrowed = suite(complete=False, stopped="interrupted", selection={"clause": RUN})
     made = by_id(results(TWO, bound={**bound, RUN: ["t::b"]}, about=narrowed, chosen={"t::b"}))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 
 from cri_conformance.contract.expectations import Expectation
+from cri_conformance.contract.register import register
 from cri_conformance.report.terminal import SHOWN, failure_text, summary_lines
 from cri_conformance.report.text import one_line, visible
 
@@ -140,3 +141,10 @@ def test_visible_keeps_what_people_write():
     text = "ünïcode 容器 🦀\tand\nlines"
     assert visible(text) == text
     assert visible("a\r\x00\ud800") == "a\\x0d\\x00\\ud800"
+
+
+def test_of_a_few_tests_of_ones_own_nothing_is_said_of_all_the_rest():
+    made = results(register(), about=suite(selection={"paths": ["mine/test_own.py"]}))
+    shown = "\n".join(line for line, _ in summary_lines(made, 1))
+    assert "not among the tests" not in shown
+    assert "profile " not in shown

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command that shows a broken clause again."""
+
+from __future__ import annotations
+
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+from cri_conformance.report import again, html, markdown, terminal
+
+from .fakes import broken, found, record, results, small_register, suite
+
+STOP = "RuntimeService.StopPodSandbox.idempotent"
+RUN = "RuntimeService.RunPodSandbox.ready"
+TWO = small_register((STOP, "MUST"), (RUN, "FIELD"))
+ASKED = "pytest --cri-endpoint unix:///x.sock --cri-test-image=localhost/x:1 --cri-fuzz 60s -q"
+PLAYED = "--cri-endpoint=unix:///x.sock --cri-test-image=localhost/x:1"
+
+
+def finding(clause: str, **more: Any) -> dict[str, Any]:
+    return {
+        "kind": "clause" if clause else "leak",
+        "mode": "lives",
+        "clause": clause,
+        "permitted": "OK",
+        "actual": "NOT_FOUND",
+        "counts": True,
+        "seed": 7,
+        "steps": 3,
+        "steps_found": 30,
+        "again": "3 of 3",
+        "times": 1,
+        "folder": f".cri-fuzz/findings/{clause or 'leak'}",
+        **more,
+    }
+
+
+def campaign(*findings: dict[str, Any]) -> Any:
+    """The results of a campaign: one test, which speaks of all that it found."""
+    spoken = [found(one["clause"], "broken") for one in findings if one["clause"]]
+    made: Any = results(
+        TWO,
+        record("suite/test_fuzz.py::test_campaign", *spoken, replay="pytest of no use"),
+        about=suite(command=ASKED, selection={"fuzz": "60s"}),
+    )
+    made["campaigns"] = [{"worker": "", "seed": 7, "line": "", "stopped": "", "findings": findings}]
+    return made
+
+
+def test_of_a_test_it_is_the_tests_own():
+    made = results(TWO, broken("t::a", STOP))
+    assert again.commands(made) == {STOP: f"pytest --cri-endpoint reference --cri-clause {STOP}"}
+
+
+def test_each_finding_of_a_campaign_has_its_own():
+    made = campaign(finding(STOP), finding(RUN))
+    assert again.commands(made) == {
+        clause: f"cri-conformance replay .cri-fuzz/findings/{clause} {PLAYED}"
+        for clause in (STOP, RUN)
+    }
+
+
+def test_what_has_no_story_can_not_be_played():
+    made = campaign(finding(STOP, steps=0))
+    assert again.commands(made) == {STOP: "pytest of no use"}
+
+
+def test_it_is_shown_wherever_a_finding_is(tmp_path: Path):
+    made = campaign(finding(STOP), finding(""))
+    html.write(made, tmp_path / "index.html")
+    markdown.write(made, tmp_path / "summary.md")
+    page = unescape((tmp_path / "index.html").read_text(encoding="utf-8"))
+    shown = "\n".join(line for line, _ in terminal.summary_lines(made, 0))
+    for place in (shown, page, (tmp_path / "summary.md").read_text(encoding="utf-8")):
+        assert f"cri-conformance replay .cri-fuzz/findings/{STOP} {PLAYED}" in place
+        assert "of no use" not in place
+    # A leak is no clause's: it has a line of its own where findings are told.
+    for place in (shown, page):
+        assert f"cri-conformance replay .cri-fuzz/findings/leak {PLAYED}" in place
