@@ -1,26 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An interrupt leaves no lock behind that nobody opens any more."""
+"""An interrupt leaves no lock behind that nobody opens any more, and breaks off no end."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import grpc
 import pytest
 
-from cri_conformance.leaving import AGAIN_AFTER, Leaving
+from cri_conformance.leaving import AGAIN_AFTER, Leaving, _may_hold_a_lock, _never_here
+
+
+@pytest.fixture
+def stopped() -> list[str]:
+    """Why the run was asked to stop."""
+    return []
 
 
 @pytest.fixture(autouse=True)
-def _watched() -> Iterator[None]:
+def leaving(stopped: list[str]) -> Iterator[Leaving]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    leaving = Leaving(lambda why: None, lambda: None, lambda why: 1)
-    leaving.watch(0, "")
-    yield
-    leaving.end()
+    made = Leaving(stopped.append, lambda: None, lambda why: 1)
+    made.watch(0, "")
+    yield made
+    made.end()
     signal.signal(signal.SIGINT, before)
 
 
@@ -67,3 +75,68 @@ def test_it_comes_when_the_lock_is_open_again(times: int) -> None:
 def test_what_waits_for_long_is_interrupted_all_the_same() -> None:
     _interrupt_soon()
     assert _run(lambda: threading.Event().wait(5) or None) < 4
+
+
+class _Watched:
+    """A lock that notes from where it is taken and given back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.seen: list[FrameType] = []
+
+    def __enter__(self) -> bool:
+        self.seen.append(sys._getframe(1))
+        return self._lock.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self.seen.append(sys._getframe(1))
+        self._lock.release()
+
+    def acquire(self, *how: object) -> bool:
+        self.seen.append(sys._getframe(1))
+        return self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def test_it_never_comes_where_a_lock_was_just_taken() -> None:
+    lock = _Watched()
+    with threading.Condition(lock) as _:  # type: ignore[arg-type]
+        pass
+    assert [frame.f_code.co_name for frame in lock.seen] == ["__enter__", "__exit__"]
+    assert all(map(_never_here, lock.seen))
+
+
+def test_it_comes_at_once_where_a_call_waits() -> None:
+    names: dict[str, object] = {"look": sys._getframe}
+    exec(compile("def _blocking(): return look(0)", grpc.__file__, "exec"), names)
+    frame = names["_blocking"]()  # type: ignore[operator]
+    assert not _never_here(frame)
+    assert not _may_hold_a_lock(frame)
+    exec(compile("def _other(): return look(0)", grpc.__file__, "exec"), names)
+    assert _may_hold_a_lock(names["_other"]())  # type: ignore[operator]
+
+
+def test_what_has_begun_to_end_is_not_broken_off(leaving: Leaving, stopped: list[str]) -> None:
+    leaving.ending()
+    signal.raise_signal(signal.SIGINT)
+    assert stopped == [""]
+
+
+def test_one_that_was_put_off_does_not_come_later(leaving: Leaving, stopped: list[str]) -> None:
+    _interrupt_soon()
+    _of_grpc(threading.Condition(threading.Lock()), 0.1)()
+    leaving.ending()
+    assert stopped == [""]
+    signal.sigtimedwait([], 0.1)
+
+
+def test_what_may_be_broken_off_is(leaving: Leaving, stopped: list[str]) -> None:
+    leaving.ending()
+    with pytest.raises(KeyboardInterrupt), leaving.breakable():
+        signal.raise_signal(signal.SIGINT)
+    assert stopped == [""]
+    # Once: what comes then is no longer the first.
+    with leaving.breakable():
+        signal.raise_signal(signal.SIGINT)
