@@ -52,6 +52,12 @@ def main(words_given: Sequence[str]) -> int:
 
 def _measure(options: argparse.Namespace, given: Sequence[str]) -> int:
     started, load = time.time(), os.getloadavg()[0]
+    try:
+        # Before minutes are spent on what can't be written.
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        told = f"--out: {options.out} can't be made: {error.strerror}"
+        raise document.BenchmarkError(told) from None
     settings = Settings(
         endpoint=_endpoint(options.cri_endpoint),
         image_endpoint=options.cri_image_endpoint,

@@ -138,6 +138,13 @@ def test_a_run_on_the_reference_runtime(tmp_path):
     Page((tmp_path / "benchmark.html").read_text(encoding="utf-8"))
 
 
+def test_where_nothing_can_be_written_nothing_is_measured(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "out"
+    assert cli.main(["benchmark", "--cri-endpoint", "unix:///nowhere", "--out", str(out)]) == 2
+    assert f"--out: {out} can't be made" in capsys.readouterr().err
+
+
 def test_the_document_is_described_key_by_key():
     text = DOCUMENT.read_text(encoding="utf-8")
     kinds = (document.Document, document.About, document.Latency, document.Throughput)
