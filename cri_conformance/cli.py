@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from cri_conformance import __version__
 from cri_conformance import commands as do
 from cri_conformance.commands import UserError
+from cri_conformance.report.text import REPLAY_OPTIONS
 
 PROGRAM = "cri-conformance"
 #: Commands whose words are read by the module that does the work.
@@ -158,13 +159,7 @@ def _parser() -> _Parser:
     )
     replay.add_argument("file", type=Path, metavar="FILE", help="its replay.json, or its folder")
     replay.add_argument("--cri-endpoint", required=True, metavar="ENDPOINT")
-    for option in (
-        "--cri-image-endpoint",
-        "--cri-runtime-handler",
-        "--cri-test-image",
-        "--cri-image-loader",
-        "--cri-restart-command",
-    ):
+    for option in REPLAY_OPTIONS[1:]:
         replay.add_argument(option, metavar="X", default="", help=f"as in pytest {option}")
 
     image = command("image", do.image, "write the test image as an OCI archive")

@@ -7,16 +7,7 @@ import shlex
 
 from cri_conformance.contract.verdict import Verdict
 from cri_conformance.report.schema import Finding, Results
-
-#: What `cri-conformance replay` has to be told as pytest was.
-_TOLD = (
-    "--cri-endpoint",
-    "--cri-image-endpoint",
-    "--cri-runtime-handler",
-    "--cri-test-image",
-    "--cri-image-loader",
-    "--cri-restart-command",
-)
+from cri_conformance.report.text import REPLAY_OPTIONS
 
 
 def commands(results: Results) -> dict[str, str]:
@@ -48,6 +39,6 @@ def _told(command: str) -> list[str]:
     told = []
     for word, following in zip(words, [*words[1:], ""], strict=True):
         option, equals, value = word.partition("=")
-        if option in _TOLD:
+        if option in REPLAY_OPTIONS:
             told.append(f"{option}={value if equals else following}")
     return told

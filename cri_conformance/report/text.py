@@ -16,6 +16,16 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
 
+#: What `cri-conformance replay` has to be told as pytest was.
+REPLAY_OPTIONS = (
+    "--cri-endpoint",
+    "--cri-image-endpoint",
+    "--cri-runtime-handler",
+    "--cri-test-image",
+    "--cri-image-loader",
+    "--cri-restart-command",
+)
+
 
 def visible(text: str, longest: int = 0) -> str:
     """The text with unseen characters as escapes; cut after ``longest`` characters if given."""
