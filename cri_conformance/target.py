@@ -121,8 +121,7 @@ class Target:
         try:
             yield runtime
         finally:
-            runtime.cancel_streams()
-            runtime.close()
+            runtime.end()
 
 
 def connect(settings: Settings, facts: Facts, metadata: tuple[tuple[str, str], ...] = ()) -> Target:

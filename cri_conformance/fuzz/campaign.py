@@ -180,7 +180,7 @@ class Campaign:
     def _end(self) -> None:
         """The sequence is over: what it made goes."""
         was_there = self._alive()
-        self.runtime.close()
+        self.runtime.end()
         self._ended(self._playing, self._new_ids() | was_there)
         self._note_ids()
 
@@ -303,7 +303,7 @@ class Campaign:
     def _tried(self, finding: Finding, *, once: bool = False) -> bool:
         """Try it again; whether it shows."""
         mode = next(mode for mode in self.modes if mode.name == finding.mode)
-        self.runtime.close()
+        self.runtime.end()
         self.judge.mark = self.target.client.history.mark()
         self._note_ids()
         try:

@@ -354,4 +354,4 @@ class HistoriesMode:
             # What is told in the end is the time that it happened.
             history.forget(history.mark())
             play(Steps(bench.runtime, bench.judge), story)
-            bench.runtime.close()
+            bench.runtime.end()

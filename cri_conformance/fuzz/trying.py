@@ -214,7 +214,7 @@ def _leaves(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
         except RuntimeGone:
             if not came_back(bench.target):
                 raise
-        bench.runtime.close()
+        bench.runtime.end()
         if wanted.intersection(kinds(leftovers.left(bench.target.workshop.ids - before))):
             return True
     return False

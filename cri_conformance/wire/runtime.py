@@ -321,12 +321,14 @@ class Runtime:
         with self._lock:
             return frozenset(self._sandboxes) | frozenset(self._containers)
 
-    def cancel_streams(self) -> None:
-        """Leave all streams of this scope that are still open."""
+    def end(self) -> list[str]:
+        """Leave all streams of this scope, then ``close`` it. It can be used again."""
+        # In this order, as to each open stream the runtime tells of every removal.
         with self._lock:
             streams, self._streams = self._streams, []
         for stream in streams:
             stream.cancel()
+        return self.close()
 
     def close(self, keep: Collection[str] = ()) -> list[str]:
         """Remove what was made in this scope, but for ``keep``; what can't be, in words.

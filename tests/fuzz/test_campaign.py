@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,27 @@ def test_a_sound_runtime_is_left_in_peace(preparation: Preparation, mode: str):
     assert told["findings"] == []
     assert told["modes"] == {mode: 60}
     assert not campaign.target.client.call("ListPodSandbox").response.items
+
+
+def test_a_sequence_leaves_no_stream_open(preparation: Preparation):
+    # The runtime tells each of everything, and serves only so many at a time.
+    campaign = _campaign(preparation, modes=("lives",), steps=150)
+    made: list[Any] = []
+    open_before = []
+    stream, begin = campaign.runtime.stream, campaign.begin
+
+    def noting(*args: Any, **options: Any) -> Any:
+        made.append(stream(*args, **options))
+        return made[-1]
+
+    def looking(*args: Any) -> None:
+        begin(*args)
+        open_before.append(sum(one.open for one in made))
+
+    campaign.runtime.stream, campaign.begin = noting, looking  # type: ignore[method-assign]
+    campaign.run()
+    assert len(made) > 2
+    assert set(open_before) == {0}
 
 
 def test_what_is_found_is_shrunk_written_and_can_be_played_again(preparation: Preparation):
