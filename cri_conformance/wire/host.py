@@ -21,8 +21,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One line of mountinfo. ``optional`` are the propagation fields, as in ``shared:12``."""
+    """One line of mountinfo.
 
+    ``root`` is what of the file system is seen there, as in ``/`` or ``net:[4026531840]``;
+    ``optional`` are the propagation fields, as in ``shared:12``.
+    """
+
+    root: str
     target: str
     options: frozenset[str]
     optional: tuple[str, ...]
@@ -120,6 +125,7 @@ def mount(line: str) -> Mount:
     before, _, after = line.partition(" - ")
     fields, kind = before.split(" "), after.split(" ")
     return Mount(
+        root=_plain(fields[3]),
         target=_plain(fields[4]),
         options=frozenset(fields[5].split(",")),
         optional=tuple(fields[6:]),

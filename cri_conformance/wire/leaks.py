@@ -2,8 +2,8 @@
 """What is left on the runtime's host of objects that are gone: processes, mounts, namespaces.
 
 Ours are known by the ids that the runtime gave out: a shim, a cgroup, a mount carry them in
-their names. A network namespace carries none, so one counts that came meanwhile, stays, and has
-no process in it. Looked at only where the host can be seen.
+their names. A network namespace carries none, so one counts that came meanwhile, stays mounted
+wherever it is, and has no process in it. Looked at only where the host can be seen.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from cri_conformance.wire.host import Host
+from cri_conformance.wire.host import Host, Mount
 
 #: Seconds in which what belonged to an object is gone after it.
 GONE_WITHIN = 5.0
 _HEX = re.compile(rb"[0-9a-f]{32,}")
-_NAMESPACES = ("run/netns", "var/run/netns")
 NAMESPACE = "network namespace"
 #: Lines about one kind of leak at most.
 _MOST = 20
@@ -29,7 +28,7 @@ _MOST = 20
 
 @dataclass(frozen=True)
 class Before:
-    """The host as it was."""
+    """The host as it was. ``namespaces`` are the places where one was mounted."""
 
     namespaces: frozenset[str]
 
@@ -41,7 +40,7 @@ class Leaks:
         """``folder`` is ours on the host, for logs: what is open in it is looked for."""
         self._host = Host(Path(host_root)) if host_root and os.geteuid() == 0 else None
         self._folder = folder
-        self.before = Before(self._network_namespaces())
+        self.before = Before(frozenset(self._namespaces()))
 
     @property
     def seen(self) -> bool:
@@ -73,13 +72,13 @@ class Leaks:
             files += self._open_files(pid)
         mounts = [
             f"mount {mount.target}"
-            for mount in self._host.mounts(1)
+            for mount in self._mounts()
             if wanted.intersection(_HEX.findall(os.fsencode(mount.target)))
         ]
         namespaces = [
-            f"{NAMESPACE} {name}"
-            for name in sorted(self._network_namespaces() - self.before.namespaces)
-            if self._identity(name) not in inhabited
+            f"{NAMESPACE} {Path(target).name}"
+            for target, namespace in sorted(self._namespaces().items())
+            if target not in self.before.namespaces and namespace not in inhabited
         ]
         return [line for lines in (processes, mounts, namespaces, files) for line in lines[:_MOST]]
 
@@ -105,23 +104,13 @@ class Leaks:
             pass
         return found
 
-    def _network_namespaces(self) -> frozenset[str]:
-        if self._host is None:
-            return frozenset()
-        names: set[str] = set()
-        for folder in _NAMESPACES:
-            try:
-                names |= {one.name for one in self._host.path(folder).iterdir()}
-            except OSError:
-                continue
-        return frozenset(names)
+    def _mounts(self) -> list[Mount]:
+        return self._host.mounts(1) if self._host else []
 
-    def _identity(self, name: str) -> str:
-        """As /proc/PID/ns/net has it."""
-        assert self._host
-        for folder in _NAMESPACES:
-            try:
-                return f"net:[{(self._host.path(folder) / name).stat().st_ino}]"
-            except OSError:
-                continue
-        return ""
+    def _namespaces(self) -> dict[str, str]:
+        """Where a network namespace is kept → which, as /proc/PID/ns/net has it."""
+        return {
+            mount.target: mount.root
+            for mount in self._mounts()
+            if mount.kind == "nsfs" and mount.root.startswith("net:")
+        }

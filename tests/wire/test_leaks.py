@@ -31,5 +31,24 @@ def test_a_process_of_an_object_that_is_gone_is_seen(tmp_path):
     assert look.left(frozenset({_ID}), within=2) == []
 
 
+def test_a_network_namespace_is_seen_wherever_it_is_mounted(tmp_path):
+    look, place = Leaks("/"), tmp_path / "cni-1"
+    place.touch()
+    # Made by a process that is gone: what keeps it is the mount.
+    subprocess.run(["unshare", "--net", "mount", "--bind", "/proc/self/ns/net", place], check=True)
+    try:
+        assert look.now(frozenset()) == ["network namespace cni-1"]
+        enter = ["nsenter", f"--net={place}", "sh", "-c", "echo inside; exec cat"]
+        with subprocess.Popen(enter, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+            assert child.stdout
+            child.stdout.readline()
+            assert look.now(frozenset()) == []
+            child.communicate(b"")
+        assert Leaks("/").now(frozenset()) == []
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert look.now(frozenset()) == []
+
+
 def test_without_the_host_nothing_is_said():
     assert Leaks("").left(frozenset({_ID})) == []
