@@ -7,8 +7,9 @@ end in good order within ``GRACE`` seconds (a runtime may answer each removal ve
 ended by force, from a thread of its own.
 
 An exception that comes out of nowhere may leave a lock behind that nobody opens any more, and
-then the end in good order waits for it. So it comes a little later where one may be held. And it
-does not come at all when the run has begun to end, which it would only break off.
+then the end in good order waits for it. So it comes a little later where one may be held. Nor does
+it come where pytest would take it for a plugin's error, and not at all when the run has begun to
+end, which it would only break off.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ AGAIN_AFTER = 0.4
 #: it is looked again, and how often at most: what waits for long, also there, holds none.
 _LOCKED = (threading.__file__, str(Path(grpc.__file__).parent))
 _DEEP, _LOOKS_AGAIN, _LOOKS = 8, 0.01, 25
+#: Pluggy's, in which an exception is made a warning, and where warnings are errors an internal one.
+_OLD_HOOK = "run_old_style_hookwrapper"
 #: Where a unary call waits for its answer, and holds nothing: the place to break off.
 _CALLS = "_blocking"
 #: What may last, of the functions that else take or give a lock in a moment.
@@ -120,7 +123,7 @@ class Leaving:
         if not self._raised:
             self._looks += 1
             early = self._looks < _LOOKS
-            if _never_here(frame) or (early and _may_hold_a_lock(frame)):
+            if _never_here(frame) or (early and _better_later(frame)):
                 threading.Timer(_LOOKS_AGAIN, self._signal_again, (number,)).start()
                 return
             self._raised = True
@@ -157,13 +160,15 @@ def _never_here(frame: FrameType | None) -> bool:
     return locking or code.co_name == _UNHEARD
 
 
-def _may_hold_a_lock(frame: FrameType | None) -> bool:
+def _better_later(frame: FrameType | None) -> bool:
+    """Whether a lock may be held, or an exception be mistaken."""
     if frame and frame.f_code.co_name == _CALLS and frame.f_code.co_filename.startswith(_LOCKED):
         return False
     for _ in range(_DEEP):
         if frame is None:
             return False
-        if frame.f_code.co_filename.startswith(_LOCKED):
+        code = frame.f_code
+        if code.co_filename.startswith(_LOCKED) or code.co_name == _OLD_HOOK:
             return True
         frame = frame.f_back
     return False

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 import grpc
+import pluggy
 import pytest
 
-from cri_conformance.leaving import AGAIN_AFTER, Leaving, _may_hold_a_lock, _never_here
+from cri_conformance.leaving import AGAIN_AFTER, Leaving, _better_later, _never_here
 
 
 @pytest.fixture
@@ -113,9 +114,34 @@ def test_it_comes_at_once_where_a_call_waits() -> None:
     exec(compile("def _blocking(): return look(0)", grpc.__file__, "exec"), names)
     frame = names["_blocking"]()  # type: ignore[operator]
     assert not _never_here(frame)
-    assert not _may_hold_a_lock(frame)
+    assert not _better_later(frame)
     exec(compile("def _other(): return look(0)", grpc.__file__, "exec"), names)
-    assert _may_hold_a_lock(names["_other"]())  # type: ignore[operator]
+    assert _better_later(names["_other"]())  # type: ignore[operator]
+
+
+def test_it_comes_later_where_it_would_be_taken_for_an_error_of_a_plugin() -> None:
+    class Specs:
+        @pytest.hookspec
+        def look(self) -> None: ...
+
+    class Old:
+        @pytest.hookimpl(hookwrapper=True)
+        def look(self) -> Iterator[None]:
+            seen.append(_better_later(sys._getframe()))
+            yield
+            seen.append(_better_later(sys._getframe()))
+
+    class Plain:
+        def look(self) -> None:
+            seen.append(_better_later(sys._getframe()))
+
+    seen: list[bool] = []
+    manager = pluggy.PluginManager("pytest")
+    manager.add_hookspecs(Specs)
+    for plugin in (Plain(), Old()):
+        manager.register(plugin)
+    manager.hook.look()
+    assert seen == [True, False, True]
 
 
 def test_what_has_begun_to_end_is_not_broken_off(leaving: Leaving, stopped: list[str]) -> None:
