@@ -30,6 +30,7 @@ from cri_conformance.expect.violation import NotExercised, SuiteMistake
 from cri_conformance.leaving import Leaving
 from cri_conformance.report.exit import INTERRUPTED
 from cri_conformance.report.load import ResultsError
+from cri_conformance.report.schema import FORGOTTEN
 from cri_conformance.report.text import one_line
 from cri_conformance.reporting import BOUND, LATENCIES, Reporting
 from cri_conformance.selection import selected
@@ -434,11 +435,12 @@ class Session:
             return
         try:
             with self._leaving.breakable():
-                left = self._leaks()
                 if gone:
-                    left.append(f"what this run made: {gone}")
+                    left = [f"what this run made: {gone}"]
                 else:
-                    left += self._preparation.clean()
+                    # What is still there after an interrupt goes first: it has files open.
+                    left = self._preparation.clean()
+                    left += self._leaks()
         except KeyboardInterrupt:
             # Stopped only now, by a person or the watchdog: the report is written all the same.
             left = ["what was not yet removed when it was stopped"]
@@ -453,9 +455,9 @@ class Session:
         return self.target.client.history.latencies.plain() if self.target else {}
 
     def _leaks(self) -> list[str]:
-        """What this run's scopes have left on the runtime's host, in words."""
+        """What the runtime has forgotten on its host of what is gone, in words."""
         quiet = self._reporting is None or not self._reporting.heard
         if self._host_before is None or quiet or self.matrix:
             return []
         found = self._host_before.left(frozenset(), within=_LEAKS_WITHIN)
-        return [f"on the host: {line}" for line in found]
+        return [f"{FORGOTTEN}{line}" for line in found]

@@ -132,6 +132,7 @@ def test_it_comes_later_where_it_would_be_taken_for_an_error_of_a_plugin() -> No
             seen.append(_better_later(sys._getframe()))
 
     class Plain:
+        @pytest.hookimpl
         def look(self) -> None:
             seen.append(_better_later(sys._getframe()))
 

@@ -17,6 +17,8 @@ from cri_conformance.wire.latency import Latency
 SCHEMA_VERSION = 1
 #: What a leftover begins with that was there before the run.
 EARLIER = "of an earlier run: "
+#: What one begins with that the runtime itself forgot: no call removes it.
+FORGOTTEN = "on the host: "
 
 
 class Suite(TypedDict):

@@ -9,17 +9,11 @@ from collections.abc import Iterable
 
 from cri_conformance.contract.clause import Clause
 from cri_conformance.contract.verdict import Reason, Verdict
-from cri_conformance.report import again, reasons
+from cri_conformance.report import again, reasons, remains
 from cri_conformance.report.exit import Ending, ending, failures
 from cri_conformance.report.profiles import State, too_short
-from cri_conformance.report.schema import (
-    EARLIER,
-    ClauseResult,
-    ProfileResult,
-    Results,
-    TestRecord,
-)
-from cri_conformance.report.text import count, one_line, sweep_command, visible
+from cri_conformance.report.schema import ClauseResult, ProfileResult, Results, TestRecord
+from cri_conformance.report.text import count, one_line, visible
 
 #: Columns that prose is wrapped at. Calls and commands stay on lines of their own.
 WIDTH = 100
@@ -238,13 +232,16 @@ def _campaigns(results: Results) -> list[Line]:
 
 def _left(results: Results) -> list[Line]:
     """What this run could not remove. What earlier ones left was told when the run began."""
-    own = [name for name in results["leftovers"] if not name.startswith(EARLIER)]
-    if not own:
-        return []
-    some = ", ".join(one_line(name, 160) for name in own[:5])
-    more = " …" if len(own) > 5 else ""
-    remove = sweep_command(results["target"]["endpoint"], results["target"]["image_endpoint"])
-    return [(f"left behind: {some}{more}", _YELLOW), (f"remove it with: {remove}", _YELLOW)]
+    lines = []
+    if own := remains.own(results):
+        lines += [f"left behind: {_named(own)}", f"remove it with: {remains.sweep(results)}"]
+    if forgotten := remains.forgotten(results):
+        lines.append(f"the runtime forgot, and no call removes it: {_named(forgotten)}")
+    return [(line, _YELLOW) for line in lines]
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(one_line(name, 160) for name in names[:5]) + (" …" if len(names) > 5 else "")
 
 
 def _end(results: Results) -> list[Line]:

@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 
 from cri_conformance.api.descriptors import descriptor_set
 from cri_conformance.contract.verdict import Verdict
-from cri_conformance.report import again, reasons
+from cri_conformance.report import again, reasons, remains
 from cri_conformance.report.brief import whole
 from cri_conformance.report.cards import RICH, Card, Trouble, cards, troubles
 from cri_conformance.report.exit import Ending, ending, failures, judged
 from cri_conformance.report.latency import MARKS, LatencyRow, latency_row
 from cri_conformance.report.lifecycle import Table, tables
 from cri_conformance.report.profiles import State
-from cri_conformance.report.schema import EARLIER, ClauseResult, Finding, ProfileResult, Results
+from cri_conformance.report.schema import ClauseResult, Finding, ProfileResult, Results
 from cri_conformance.report.terminal import said
-from cri_conformance.report.text import count, sweep_command, took
+from cri_conformance.report.text import count, took
 from cri_conformance.report.tree import calls
 
 
@@ -203,10 +203,14 @@ def banner(results: Results) -> Banner:
     without = sum(test["blame"] in ("environment", "suite") for test in results["tests"])
     if without:
         notes.append(f"{count(without, 'test')} came to no verdict.")
-    own = [name for name in results["leftovers"] if not name.startswith(EARLIER)]
-    if own:
-        remove = sweep_command(results["target"]["endpoint"], results["target"]["image_endpoint"])
-        notes.append(f"What this run made was not all removed; this does it: {remove}")
+    if remains.own(results):
+        notes.append(
+            f"What this run made was not all removed; this does it: {remains.sweep(results)}"
+        )
+    if forgotten := remains.forgotten(results):
+        notes.append(
+            f"The runtime forgot {count(len(forgotten), 'thing')} on its host, see Environment."
+        )
     sentence = said(results)[0]
     return Banner(tone, headline, sentence[:1].upper() + sentence[1:] + ".", notes)
 

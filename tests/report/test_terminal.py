@@ -7,6 +7,7 @@ import time
 
 from cri_conformance.contract.expectations import Expectation
 from cri_conformance.contract.register import register
+from cri_conformance.report.schema import EARLIER, FORGOTTEN
 from cri_conformance.report.terminal import SHOWN, failure_text, summary_lines
 from cri_conformance.report.text import one_line, visible
 
@@ -47,7 +48,7 @@ def test_nothing_from_the_runtime_reaches_the_terminal_raw():
         record("t::c", found(LIST, "known", reason=bad)),
         record("t::d", blame="environment", message=bad),
         known={LIST: Expectation(LIST, bad, bad)},
-        leftovers=(bad,),
+        leftovers=(bad, f"{FORGOTTEN}{bad}"),
         about=suite(complete=False, stopped=bad),
     )
     shown = "\n".join(
@@ -55,6 +56,18 @@ def test_nothing_from_the_runtime_reaches_the_terminal_raw():
     )
     assert not set(shown) & set(bad.replace("evil", "").replace("]0;", "").replace("2J", ""))
     assert "\\x1b" in shown
+
+
+def test_only_what_a_sweep_removes_is_told_with_one():
+    left = ("sandbox 1", f"{EARLIER}sandbox 0", f"{FORGOTTEN}network namespace cni-7")
+    forgot = "the runtime forgot, and no call removes it: network namespace cni-7"
+    shown = lines(results(SOME, leftovers=left))
+    assert "left behind: sandbox 1" in shown
+    assert any(line.startswith("remove it with: cri-conformance sweep") for line in shown)
+    assert forgot in shown
+    shown = lines(results(SOME, leftovers=left[1:]))
+    assert forgot in shown
+    assert not any("sweep" in line for line in shown)
 
 
 def test_the_summary_names_what_is_wrong_first_and_counts_at_the_end():
