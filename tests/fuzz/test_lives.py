@@ -246,3 +246,14 @@ def test_events_and_sessions_are_those_of_the_life(
         assert events
     target.client.close()
     assert not caught or caught.value.clause.id.endswith(clause)
+
+
+def test_an_end_is_only_awaited_of_what_was_started(preparation: Preparation):
+    # As in a story that is made smaller, in which nothing may be found that is not so.
+    created = step("create", "other", sandbox=FIRST, mortal=True, doomed=False)
+    story = [*POD, created, step("await_exit", container=OTHER)]
+    target = connect(preparation.settings, preparation.facts)
+    campaign = Campaign(target, Rules(register(), Minor.parse(target.facts.minor)), [])
+    with campaign.scope() as bench:
+        LivesMode().play(bench, story)
+    target.client.close()
