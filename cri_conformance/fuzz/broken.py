@@ -54,6 +54,11 @@ class Broken:
         #: The last messages as they were sent.
         self.sent: deque[dict[str, str]] = deque(maxlen=_KEPT)
 
+    def begin(self) -> None:
+        """Others have used the runtime since."""
+        self.assay.begin()
+        self._siege.pulse.begin()
+
     def send(self, base: str, mutations: list[dict[str, Any]]) -> None:
         """A message, broken. Raises Misbehaviour."""
         chosen = self.yard.bases[base]
@@ -120,6 +125,7 @@ class BrokenPlayer:
         attacks: Story = []
         campaign.begin(lambda: [*map(_told, sent), *attacks])
         steps = self._ready()
+        steps.begin()
         over: Halt | None = None
         try:
             self._send(steps, seed, sent)

@@ -45,7 +45,11 @@ class Pulse:
 
     def __init__(self, client: Client, raw: RawClient, patience: Sequence[float] = PATIENCE):
         self._client, self._raw, self._patience = client, raw, patience
-        self._pid = peer(client.endpoint)
+        self.begin()
+
+    def begin(self) -> None:
+        """From now on the process that listens is to go on: it may have been restarted before."""
+        self._pid = peer(self._client.endpoint)
 
     def check(self, what: str, cause: str = "") -> None:
         """Raises Misbehaviour if it is gone, or another process than before.
@@ -96,9 +100,17 @@ class Assay:
         self.complete = complete
         self._within = within
         self._log = log
-        self._read = log.stat().st_size if log and log.exists() else 0
+        self._read = self._written()
         #: Whether a call had no answer since the last ``settle``: it may yet come about.
         self._doubtful = False
+
+    def begin(self) -> None:
+        """What was before, and what the log says of it, is not of these messages."""
+        self.pulse.begin()
+        self._read = self._written()
+
+    def _written(self) -> int:
+        return self._log.stat().st_size if self._log and self._log.exists() else 0
 
     def send(self, base: Base, mutations: Sequence[Mutation]) -> str:
         """One message: its code. Raises Misbehaviour."""
@@ -167,9 +179,9 @@ class Assay:
         self.yard.check(doubtful=doubtful)
         if self._log and self._log.exists():
             with self._log.open("rb") as file:
-                file.seek(self._read if self._read <= self._log.stat().st_size else 0)
+                file.seek(self._read if self._read <= self._written() else 0)
                 new = file.read()
-            self._read = self._log.stat().st_size
+            self._read = self._written()
             oracle.look_at_log(new.decode(errors="replace"), self.yard.secrets)
 
     # -- what was it? ----------------------------------------------------------------

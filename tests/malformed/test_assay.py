@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,7 +43,9 @@ class Yard:
 class Bed:
     """An assay whose runtime gives these answers to messages, and these to Version."""
 
-    def __init__(self, *answers: Outcome, pulse: Outcome | None = None) -> None:
+    def __init__(
+        self, *answers: Outcome, pulse: Outcome | None = None, log: Path | None = None
+    ) -> None:
         self.yard = Yard()
         self.asked: list[str] = []
         self._answers: Iterator[Outcome] = iter(answers)
@@ -50,7 +53,7 @@ class Bed:
         endpoint = SimpleNamespace(socket=None)
         client: Any = SimpleNamespace(endpoint=endpoint, wait_ready=lambda seconds: True)
         yard: Any = self.yard
-        self.assay = Assay(yard, client, patience=(0.0,))
+        self.assay = Assay(yard, client, patience=(0.0,), log=log)
 
     def call(self, rpc: str, data: bytes, *, deadline: float) -> Outcome:
         self.asked.append(rpc)
@@ -72,8 +75,8 @@ def raw(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def bed(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def make(*answers: Outcome, pulse: Outcome | None = None) -> Bed:
-        made = Bed(*answers, pulse=pulse)
+    def make(*answers: Outcome, **options: Any) -> Bed:
+        made = Bed(*answers, **options)
         monkeypatch.setattr(made.assay.raw, "call", made.call, raising=False)
         return made
 
@@ -135,3 +138,15 @@ def test_a_call_without_an_answer_twice_hangs(bed: Any):
     with pytest.raises(Misbehaviour) as told:
         bed(SILENT, SILENT).send("ExecSync")
     assert told.value.kind is Kind.HANG
+
+
+def test_a_restart_by_others_is_no_crash(bed: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    pids = iter([1, 2, 2, 3])
+    monkeypatch.setattr(module, "peer", lambda endpoint: next(pids))
+    log = tmp_path / "log"
+    made = bed(log=log)
+    log.write_text("panic: of another's call\n")
+    made.assay.begin()
+    made.assay.settle()
+    with pytest.raises(Misbehaviour, match="2 before, now 3"):
+        made.assay.settle()
