@@ -228,7 +228,11 @@ class Session:
         if self._expectations is None:
             return expectations.NONE
         try:
-            return self._expectations.at(self.facts.runtime_name, self.facts.runtime_version)
+            return self._expectations.at(
+                self.facts.runtime_name,
+                self.facts.runtime_version,
+                campaign=bool(self.settings.fuzz),
+            )
         except expectations.ExpectationsError as error:
             raise pytest.UsageError(f"--cri-expectations: {error}") from None
 

@@ -88,6 +88,14 @@ def test_a_file_may_name_its_runtime(tmp_path: Path) -> None:
         loaded.at("cri-o", "1.0")
 
 
+def test_what_only_campaigns_break_is_expected_of_them_alone(tmp_path: Path) -> None:
+    loaded = load(_write(tmp_path, _entry(campaigns="true") + _entry(REMOVE)), register())
+    assert loaded.at("any", "1.0", campaign=True).entries.keys() == {STOP, REMOVE}
+    suite = loaded.at("any", "1.0")
+    assert suite.entries.keys() == {REMOVE}
+    assert suite.elsewhere == 0
+
+
 def test_what_is_past_its_review(tmp_path: Path) -> None:
     path = _write(tmp_path, _entry(review="2027-01-31") + _entry(REMOVE))
     applied = load(path, register()).at("any", "1.0")
@@ -139,6 +147,7 @@ def test_those_that_ship_can_be_read(name: str) -> None:
         (_entry(review="2027-01-31T07:00:00"), "review is a day without quotes"),
         (_entry(flaky='"often"'), 'as in "1 in 70"'),
         (_entry(flaky='"3 in 3"'), 'as in "1 in 70"'),
+        (_entry(campaigns='"yes"'), "campaigns is true or false"),
         (_entry(until='"2.0"') + _entry(since='"1.7"'), "stands twice for the same versions"),
         (_entry(since='"2.0"') + _entry(), "stands twice for the same versions"),
         (f'[[known]]\nclause = "{STOP}"\nreason = "x"\nurl = "y"\n', "unknown key 'url'"),

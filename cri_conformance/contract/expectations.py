@@ -15,6 +15,7 @@ stale, so that an entry goes when its bug does. The file is TOML::
     until = "1.7"                           # first version that no longer does
     review = 2027-01-31                     # warns from this day on
     flaky = "1 in 70"                       # breaks only now and then: never stale
+    campaigns = true                        # only --cri-fuzz breaks it: elsewhere it fails
 
 docs/gate.md is for those who write one.
 """
@@ -39,7 +40,8 @@ from cri_conformance.contract.versions import Version
 _TABLE = "known"
 _RUNTIME = "runtime"
 _TEXTS = ("clause", "reason", "evidence", "link", "since", "until", "flaky")
-_KEYS = (*_TEXTS, "review")
+_CAMPAIGNS = "campaigns"
+_KEYS = (*_TEXTS, "review", _CAMPAIGNS)
 _RATE = re.compile(r"([1-9]\d{0,8}) in ([1-9]\d{0,8})")
 _SUFFIX = ".toml"
 #: The folder, within the package, of those that ship with it.
@@ -64,6 +66,8 @@ class Expectation:
     review: datetime.date | None = None
     #: As in "1 in 70": it breaks now and then, so often as measured. "" for always.
     flaky: str = ""
+    #: Whether only a campaign breaks it: a run of the suite is to hold it.
+    campaigns: bool = False
 
     def covers(self, version: Version | None) -> bool:
         """Whether it is about this version; of one that can't be read nothing is known."""
@@ -103,8 +107,11 @@ class Expectations:
     runtime: str
     entries: tuple[Expectation, ...]
 
-    def at(self, runtime: str, version: str) -> Applied:
-        """What is expected of a runtime. Raises ExpectationsError if it is another's file."""
+    def at(self, runtime: str, version: str, *, campaign: bool = False) -> Applied:
+        """What is expected of a runtime, in a campaign or in a run of the suite.
+
+        Raises ExpectationsError if it is another's file.
+        """
         if self.runtime and self.runtime != runtime:
             raise ExpectationsError(
                 f"{self.source} is about {self.runtime}, and this runtime calls itself {runtime!r}"
@@ -119,8 +126,9 @@ class Expectations:
                     f"entries with since or until don't count: {version!r} can't be read "
                     "as a version",
                 )
-        entries = {e.clause: e for e in self.entries if e.covers(parsed)}
-        return Applied(self.source, entries, len(self.entries) - len(entries), notes)
+        covering = [e for e in self.entries if e.covers(parsed)]
+        entries = {e.clause: e for e in covering if campaign or not e.campaigns}
+        return Applied(self.source, entries, len(self.entries) - len(covering), notes)
 
 
 def shipped() -> list[str]:
@@ -199,6 +207,8 @@ def _problems(entry: dict[str, Any], register: Register) -> Iterator[str]:
         for key in strange:
             yield f"{key} is a text in quotes, not {entry[key]!r}"
         return
+    if not isinstance(entry.get(_CAMPAIGNS, False), bool):
+        yield f"{_CAMPAIGNS} is true or false, without quotes, not {entry[_CAMPAIGNS]!r}"
     clause = entry.get("clause", "")
     if not clause:
         yield "no clause; give the id that the report shows"
@@ -229,6 +239,7 @@ def _expectation(entry: dict[str, Any]) -> Expectation:
         until=until,
         review=_day(entry),
         flaky=_rate(entry),
+        campaigns=entry.get(_CAMPAIGNS, False),
     )
 
 

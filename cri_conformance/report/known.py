@@ -50,7 +50,7 @@ def update(text: str, source: str, results: Results, register: Register) -> Upda
     if not text.strip():
         text = _HEADER.format(name=one_line(name, 80), quoted=_quoted(name))
     before = parse(text, source, register)
-    applied = before.at(name, version).entries
+    applied = before.at(name, version, campaign=bool(results["campaigns"])).entries
     found: dict[str, list[Found]] = defaultdict(list)
     for test in results["tests"]:
         for record in test["clauses"]:
