@@ -26,7 +26,7 @@ from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.meter import Meter
 from cri_conformance.fuzz.story import Story
 from cri_conformance.fuzz.tools import Tools
-from cri_conformance.fuzz.trying import Bench, Plays, Trying, came_back
+from cri_conformance.fuzz.trying import ENOUGH, Bench, Plays, Trying, came_back
 from cri_conformance.malformed.oracle import Misbehaviour
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.suite.repeating import MINUTE
@@ -259,6 +259,9 @@ class Campaign:
         finding = self._new(kind, clause, error.cause, PERMITTED[kind], error.actual, story)
         finding.sent = list(sent)
         self.add((clause or str(kind), error.cause), finding, again=not error.lasting)
+        if error.lasting:
+            # So does what it keeps on the host.
+            self._leftovers.forgive()
 
     def say(self, line: str) -> None:
         """A line of progress."""
@@ -374,7 +377,7 @@ class Campaign:
                 break
             if time.monotonic() > until:
                 break
-        if left.nameless and not finding.again:
+        if left.nameless and finding.again < ENOUGH:
             # It may be of whoever else uses the node.
             finding.kind = Kind.OPEN
         self.add(key, finding, again=False)

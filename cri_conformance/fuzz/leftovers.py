@@ -9,7 +9,6 @@ open file) may be of any sequence that ended since the look before.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence, Set
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from cri_conformance.fuzz.judging import cause_of
 from cri_conformance.fuzz.story import Story
 from cri_conformance.target import Target
-from cri_conformance.wire.leaks import GONE_WITHIN, NAMESPACE, Leaks
+from cri_conformance.wire.leaks import GONE_WITHIN, NAMESPACE, Leaks, lasting
 from cri_conformance.wire.outcome import Ok
 from cri_conformance.wire.runtime import remove
 
@@ -119,10 +118,7 @@ class Leftovers:
 
     def left(self, ids: Set[str]) -> list[str]:
         """What is left of these after some patience."""
-        until, pause = time.monotonic() + GONE_WITHIN, threading.Event()
-        while (found := self.there(ids)) and time.monotonic() < until:
-            pause.wait(0.25)
-        return found
+        return lasting(lambda: self.there(ids), GONE_WITHIN)
 
     def there(self, ids: Set[str]) -> list[str]:
         """What is there of these at this moment."""

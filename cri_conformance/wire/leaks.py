@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,21 @@ class Before:
     namespaces: frozenset[str]
 
 
+def lasting(look: Callable[[], list[str]], within: float) -> list[str]:
+    """What stays for half of the time at least; [] as soon as there is nothing.
+
+    What comes and goes meanwhile is on its way out, or of somebody else.
+    """
+    until, pause = time.monotonic() + within, threading.Event()
+    seen: dict[str, float] = {}
+    while True:
+        now = time.monotonic()
+        seen = {line: seen.get(line, now) for line in look()}
+        if not seen or now > until:
+            return [line for line, since in seen.items() if now - since >= within / 2]
+        pause.wait(0.25)
+
+
 class Leaks:
     """A look at the host before, and looks for what was left afterwards."""
 
@@ -49,13 +64,7 @@ class Leaks:
 
     def left(self, ids: Set[str], *, within: float = GONE_WITHIN) -> list[str]:
         """What is left of objects with these ids, in words; [] as soon as there is nothing."""
-        until = time.monotonic() + within
-        pause = threading.Event()
-        while True:
-            found = self.now(ids)
-            if not found or time.monotonic() > until:
-                return found
-            pause.wait(0.25)
+        return lasting(lambda: self.now(ids), within)
 
     def now(self, ids: Set[str]) -> list[str]:
         """One look: what is there at this moment may just be on its way out."""

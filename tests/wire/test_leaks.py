@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from cri_conformance.wire.leaks import Leaks
+from cri_conformance.wire.leaks import Leaks, lasting
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="looks at all processes")
 _ID = "5eed" * 16
@@ -48,6 +48,16 @@ def test_a_network_namespace_is_seen_wherever_it_is_mounted(tmp_path):
     finally:
         subprocess.run(["umount", place], check=True)
     assert look.now(frozenset()) == []
+
+
+def test_what_comes_and_goes_is_not_left():
+    looks = iter([["old", "a"], ["old", "b"], ["old", "late"], *[["old", "late"]] * 99])
+    assert lasting(lambda: next(looks), 0.6) == ["old"]
+    looks = iter([["a"], ["late"], *[["late"]] * 99])
+    assert lasting(lambda: next(looks), 1.0) == ["late"]
+    looks = iter([["a"], []])
+    assert lasting(lambda: next(looks), 5) == []
+    assert lasting(lambda: ["now"], 0) == ["now"]
 
 
 def test_without_the_host_nothing_is_said():
