@@ -215,9 +215,10 @@ def _campaigns(results: Results) -> list[Line]:
         lines.append((f"{lead}, seed {campaign['seed']}: {campaign['line']}", {}))
         for finding in campaign["findings"]:
             what = finding["clause"] or finding["kind"]
+            found = f"FOUND {what}" if finding["counts"] else f"open {finding['clause']}".rstrip()
             lines.append(
                 (
-                    f"  {'FOUND' if finding['counts'] else 'open'} {what}: "
+                    f"  {found}: "
                     f"{one_line(finding['actual'], 160)} "
                     f"({count(finding['steps'], 'step')}, again {finding['again']}, "
                     f"met {finding['times']} times): {visible(finding['folder'])}",
