@@ -24,6 +24,8 @@ DEFAULT_TIMEOUT = 10.0
 DEFAULT_RUN_TIMEOUT = {"gate": 3600.0, "nightly": 86_400.0}
 DEFAULT_REPORT = "reports/latest"
 DEFAULT_FUZZ_DIR = ".cri-fuzz"
+#: The file in which a campaign writes a finding as a test.
+FINDING_TEST = "test_finding.py"
 LOOPBACK = "127.0.0.1"
 _HOST = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]*")
 
@@ -86,7 +88,7 @@ class Settings:
     @property
     def replay_report(self) -> Path:
         """Where the report of a replay goes: beside the run's own, which is still being read."""
-        beside, here = self.report.with_name("replay"), Path.cwd()
+        beside, here = _replayed(self.report), Path.cwd()
         return beside.relative_to(here) if beside.is_relative_to(here) else beside
 
     def options(self) -> list[str]:
@@ -176,13 +178,37 @@ def read(config: pytest.Config) -> Settings:
         profiles=_profiles(text("--cri-profiles")),
         as_of=_as_of(text("--cri-clauses-as-of")),
         baseline=path("--cri-baseline"),
-        report=path("--cri-report") or Path(DEFAULT_REPORT).absolute(),
+        report=_report(config, path("--cri-report") or Path(DEFAULT_REPORT).absolute()),
         restart_command=text("--cri-restart-command"),
         registry=_registry(text("--cri-registry")),
         fuzz=fuzz,
         fuzz_modes=tuple(filter(None, text("--cri-fuzz-modes").split(","))),
         fuzz_dir=path("--cri-fuzz-dir") or Path(DEFAULT_FUZZ_DIR).absolute(),
         registry_tls=path("--cri-registry-tls"),
+    )
+
+
+def _report(config: pytest.Config, report: Path) -> Path:
+    """A campaign's finding that is played leaves the report alone in which it is told."""
+    given = config.getoption("--cri-report")
+    if given == "":
+        raise pytest.UsageError("--cri-report is empty: name a folder, or leave it out")
+    return report if given or not _plays_findings(config) else _replayed(report)
+
+
+def _replayed(report: Path) -> Path:
+    return report.with_name("replay")
+
+
+def _plays_findings(config: pytest.Config) -> bool:
+    """Whether the tests to run are findings, by their files or by folders that hold one."""
+    here = config.invocation_params.dir
+    paths = [here / arg.partition("::")[0] for arg in config.args]
+    return bool(paths) and all(
+        path.name == FINDING_TEST
+        or (path / FINDING_TEST).exists()
+        or any(path.glob(f"*/{FINDING_TEST}"))
+        for path in paths
     )
 
 

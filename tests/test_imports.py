@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "model",
         "registry",
         "report.files",
+        "report.text",
         "settings",
         "suite",
         "target",

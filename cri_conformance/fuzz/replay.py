@@ -11,10 +11,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.contract.verdict import Reason
-from cri_conformance.expect import NotExercised
 from cri_conformance.expect.judge import Rules
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.judging import CampaignJudge
@@ -23,6 +24,7 @@ from cri_conformance.fuzz.restarting import restarts
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.fuzz.trying import Bench, shows
 from cri_conformance.fuzz.write import FORMAT
+from cri_conformance.report.text import count, visible
 from cri_conformance.settings import Settings
 from cri_conformance.target import Preparation, Target, TargetError, connect
 from cri_conformance.wire.history import in_lines
@@ -31,6 +33,9 @@ from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
 #: Its steps are there, and how they are to be played.
 _KEYS = {"format", "mode", "kind", "clause", "cause", "permitted", "actual", "steps"}
+
+#: Calls that a test shows when it fails, the last ones.
+_CALLS = 30
 
 _HIDDEN = "what is left behind is looked for on the runtime's host, as root"
 
@@ -63,6 +68,13 @@ def load(path: Path) -> dict[str, Any]:
 
 def happens(target: Target, document: dict[str, Any]) -> bool:
     """Whether what a replay file tells of happens with this runtime."""
+    return _play(target, document)[0]
+
+
+def _play(target: Target, document: dict[str, Any]) -> tuple[bool, list[str]]:
+    """Whether it happens, and the calls that were made of it, without those that clean up."""
+    history = target.client.history
+    mark = history.mark()
     finding = Finding(
         Kind(document["kind"]),
         document["mode"],
@@ -79,10 +91,12 @@ def happens(target: Target, document: dict[str, Any]) -> bool:
         with target.scope() as runtime:
             judge = CampaignJudge(rules, target.client.history.mark)
             bench = Bench(runtime, judge, target, tools)
-            return shows(MODES[document["mode"]], finding, bench, document["steps"])
+            again = shows(MODES[document["mode"]], finding, bench, document["steps"])
+            return again, in_lines(history.transcript(mark), width=160)
     except RuntimeGone:
         # It crashed, and did not come back.
-        return finding.kind in (Kind.CRASH, Kind.HANG)
+        again = finding.kind in (Kind.CRASH, Kind.HANG)
+        return again, in_lines(history.transcript(mark), width=160)
     finally:
         tools.close()
 
@@ -92,13 +106,34 @@ def _hidden(target: Target, document: dict[str, Any]) -> bool:
 
 
 def check(target: Target, document: dict[str, Any]) -> None:
-    """For a test. Raises AssertionError if it still happens, NotExercised if it can't be tried."""
+    """For a test, which fails with a text of ours if it still happens; skips what can't be tried.
+
+    A traceback would show nothing but the inside of this library.
+    """
     if restarts(document["steps"]) and not target.settings.restart_command:
-        raise NotExercised(Reason.SWITCHED_OFF, "give --cri-restart-command")
+        pytest.skip(f"{Reason.SWITCHED_OFF}: give --cri-restart-command")
     if _hidden(target, document):
-        raise NotExercised(Reason.NEEDS_HOST, _HIDDEN)
-    told = f"permitted {document['permitted']}; got {document['actual']}"
-    assert not happens(target, document), f"{document['clause'] or document['kind']}: {told}"
+        pytest.skip(f"{Reason.NEEDS_HOST}: {_HIDDEN}")
+    again, lines = _play(target, document)
+    if again:
+        pytest.fail(_failure(document, lines), pytrace=False)
+
+
+def _failure(document: dict[str, Any], lines: list[str]) -> str:
+    what = document["kind"]
+    if document["clause"]:
+        clause = register().clauses[document["clause"]]
+        what = f"{clause.id} ({clause.level}): {clause.text}"
+    shown = lines[-_CALLS:]
+    return "\n".join(
+        [
+            what,
+            f"  permitted: {visible(document['permitted'])}",
+            f"  got:       {visible(document['actual'])}",
+            f"  {count(len(shown), 'call')}, the last one last:",
+            *(f"    {visible(line)}" for line in shown),
+        ]
+    )
 
 
 def run(path: Path, settings: Settings) -> int:

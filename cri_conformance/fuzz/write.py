@@ -23,7 +23,7 @@ from cri_conformance.fuzz import crictl
 from cri_conformance.fuzz.finding import Finding
 from cri_conformance.fuzz.restarting import restarts
 from cri_conformance.report.files import write_text
-from cri_conformance.settings import Settings
+from cri_conformance.settings import FINDING_TEST, Settings
 from cri_conformance.target import Facts
 from cri_conformance.wire.history import Call, in_lines
 from cri_conformance.wire.outcome import Ok
@@ -52,7 +52,7 @@ def finding(found: Finding, facts: Facts, settings: Settings) -> None:
     write_text(replay, json.dumps(whole, indent=1, ensure_ascii=True) + "\n")
     write_text(folder / "transcript.txt", _transcript(found, facts, settings))
     if found.steps:
-        write_text(folder / "test_finding.py", _test(found, whole))
+        write_text(folder / FINDING_TEST, _test(found, whole))
     if found.behind or restarts(found.story.get("steps", [])):
         return
     if script := crictl.script(found.line(), _telling(found.raw)):
@@ -150,7 +150,9 @@ _TEST = '''"""{title}
 
 Found with {found_with} by a campaign of cri-conformance. Run it with:
 
-    pytest --cri-endpoint unix:///path/to.sock test_finding.py
+    pytest --cri-endpoint=unix:///path/to.sock test_finding.py
+
+Its report goes to reports/replay, beside that of the last run.
 """
 
 from cri_conformance.fuzz.replay import check

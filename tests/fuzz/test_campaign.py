@@ -22,7 +22,7 @@ from cri_conformance.fuzz.broken import Broken
 from cri_conformance.fuzz.campaign import Campaign, CampaignFailed, seed_of
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.modes import UnknownMode, chosen
-from cri_conformance.fuzz.replay import happens
+from cri_conformance.fuzz.replay import check, happens
 from cri_conformance.malformed.fields import places
 from cri_conformance.malformed.mutations import Mutation
 from cri_conformance.malformed.oracle import Misbehaviour
@@ -102,6 +102,15 @@ def test_what_is_found_is_shrunk_written_and_can_be_played_again(preparation: Pr
     document = json.loads((folder / "replay.json").read_text())
     assert any(str(call).count("${sandbox1}") for call in document["calls"])
     ast.parse((folder / "test_finding.py").read_text())
+    with pytest.raises(pytest.fail.Exception) as failed:
+        check(campaign.target, document)
+    assert not failed.value.pytrace
+    clause, permitted, got, counted, *calls = str(failed.value).splitlines()
+    assert clause.startswith(f"{CLAUSE} ({register().clauses[CLAUSE].level}): ")
+    assert permitted == f"  permitted: {found.permitted}"
+    assert got.startswith("  got:       CONTAINER_EXITED")
+    assert counted == f"  {len(calls)} calls, the last one last:"
+    assert not any("RemovePodSandbox" in call for call in calls[-3:])
     # Not every sequence can be said in crictl.
     for script in folder.glob("crictl.sh"):
         subprocess.run(["sh", "-n", script], check=True)

@@ -41,6 +41,7 @@ WAITS = 0.5
         (["--cri-timeout=soon"], "--cri-timeout is a number of seconds"),
         (["--cri-level=MUST,WILL"], "--cri-level takes any of MUST, FIELD"),
         (["--cri-level=,"], "--cri-level takes any of MUST, FIELD"),
+        (["--cri-report="], "--cri-report is empty: name a folder, or leave it out"),
         (["--cri-depth=deep"], "--cri-depth is gate or nightly"),
         (["--cri-seed=-1"], "--cri-seed is a whole number"),
         (["--cri-seed=²"], "--cri-seed is a whole number"),

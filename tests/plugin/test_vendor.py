@@ -144,3 +144,15 @@ def test_refused_setup_is_the_environment(place: Place, served: Served) -> None:
     ran = place.run(*served.options, "test_vendor.py")
     assert ran.status == 6, ran.output
     assert "no verdict: PodSandboxStatus" in ran.output
+
+
+def test_a_finding_that_is_played_leaves_the_last_report_alone(
+    place: Place, served: Served
+) -> None:
+    place.write(test_finding__py="def test_finding(cri_target): pass")
+    reports = place.folder / "reports"
+    for words, name in (([], "replay"), (["--cri-report=reports/mine"], "mine")):
+        ran = place.run(*served.options, *words, "test_finding.py")
+        assert ran.status == 0, ran.output
+        assert ran.line("^report: ").endswith(f"reports/{name}/index.html")
+    assert sorted(path.name for path in reports.iterdir()) == ["mine", "replay"]
