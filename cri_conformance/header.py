@@ -12,12 +12,19 @@ from cri_conformance.contract.profiles import NAMES
 from cri_conformance.report.text import count, one_line
 from cri_conformance.settings import Settings
 from cri_conformance.target import Facts
+from cri_conformance.wire.identity import whose
 
 
 def lines(
-    config: pytest.Config, chosen: Settings, facts: Facts, known: Applied, leftovers: list[str]
+    config: pytest.Config,
+    chosen: Settings,
+    facts: Facts,
+    known: Applied,
+    leftovers: list[str],
+    others: list[str],
 ) -> list[str]:
-    """For pytest's header. ``leftovers`` are objects of earlier runs, in words."""
+    """For pytest's header. ``leftovers`` are objects of earlier runs, in words; ``others`` are
+    the owners of runs that may go on."""
     told = [
         f"cri: {chosen.endpoint}"
         + ("" if chosen.endpoint == facts.endpoint else f" ({facts.endpoint})")
@@ -32,12 +39,13 @@ def lines(
         )
     if facts.no_pulls:
         told.append(f"cri: {facts.no_pulls}")
+    if others:
+        lead = "another run goes" if len(others) == 1 else f"{len(others)} other runs go"
+        told.append(f"cri: {lead} on beside this one: {_some([whose(one) for one in others])}")
     if leftovers:
-        some = ", ".join(one_line(what, 100) for what in leftovers[:3]) + (
-            " …" if len(leftovers) > 3 else ""
-        )
         told.append(
-            f"cri: earlier runs left {count(len(leftovers), 'object')} behind ({some}); "
+            f"cri: earlier runs left {count(len(leftovers), 'object')} behind "
+            f"({_some(leftovers)}); "
             f"remove with: {facts.sweep_command}"
         )
     if known.source:
@@ -51,6 +59,10 @@ def lines(
     if chosen.as_of:
         told.append(f"cri: judged by the clauses as of cri-conformance {chosen.as_of}")
     return told
+
+
+def _some(texts: list[str]) -> str:
+    return ", ".join(one_line(text, 100) for text in texts[:3]) + " …" * (len(texts) > 3)
 
 
 def _taken_for_tests(config: pytest.Config) -> str:

@@ -100,6 +100,7 @@ class Session:
         #: None in a worker.
         self._reporting = Reporting(config, self.settings, self._bound) if self.leads else None
         self._leftovers: list[str] = []
+        self._others: list[str] = []
         #: Whether we say which process of -n runs what: the user has not.
         self._schedules = False
         self._session: pytest.Session | None = None
@@ -206,7 +207,7 @@ class Session:
         try:
             self.facts = preparation.__enter__().facts
             self._known = self._expected()
-            self._leftovers = preparation.leftovers()
+            self._leftovers, self._others = preparation.look()
             self._host_before = Leaks(self.facts.host_root, self.facts.log_root)
         except (TargetError, RuntimeGone) as error:
             preparation.__exit__()
@@ -252,7 +253,9 @@ class Session:
     def pytest_report_header(self) -> list[str]:
         if self._preparation is None:
             return []
-        return header.lines(self._config, self.settings, self.facts, self._known, self._leftovers)
+        return header.lines(
+            self._config, self.settings, self.facts, self._known, self._leftovers, self._others
+        )
 
     # -- collection ------------------------------------------------------------------
 

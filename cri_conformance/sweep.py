@@ -25,7 +25,7 @@ from cri_conformance.report.text import one_line
 from cri_conformance.wire import cgroups
 from cri_conformance.wire.client import Client
 from cri_conformance.wire.host_mounts import unmount_below
-from cri_conformance.wire.identity import OWNER_LABEL, RUN_LABEL, owner_alive
+from cri_conformance.wire.identity import OWNER_LABEL, RUN_LABEL, Run, owner_alive
 from cri_conformance.wire.outcome import Ok, Refused
 from cri_conformance.wire.runtime import CLEANUP_DEADLINE, remove
 
@@ -56,16 +56,24 @@ class Leftover:
 
 @dataclass
 class Found:
-    """What there is to sweep, in the order of removal, and what had to be left, with reasons."""
+    """What there is to sweep, in the order of removal, and what had to be left, with reasons.
+
+    ``living`` has the owner, by nonce, of each run that has objects in the runtime and may go on.
+    """
 
     leftovers: list[Leftover] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    living: dict[str, str] = field(default_factory=dict)
 
+    def lines(self) -> list[str]:
+        """What earlier runs left behind, in words."""
+        lines = ((str(leftover), True) for leftover in self.leftovers)
+        return [line for line, _ in told(lines)]
 
-def leftovers(client: Client) -> list[str]:
-    """What earlier runs left behind, in words. Raises RuntimeGone."""
-    lines = ((str(leftover), True) for leftover in find(client).leftovers)
-    return [line for line, _ in told(lines)]
+    def others(self, run: Run) -> list[str]:
+        """The owners of other runs that may go on."""
+        owners = {owner for nonce, owner in self.living.items() if nonce != run.nonce}
+        return sorted(owners)
 
 
 def told(lines: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
@@ -92,11 +100,13 @@ def find(client: Client) -> Found:
     folders = list(_folders())
     # A nonce that any living owner stands for is spared everywhere.
     owners: dict[str, set[str]] = defaultdict(set)
-    for item in (*containers, *sandboxes):
-        if RUN_LABEL in item.labels and OWNER_LABEL in item.labels:
-            owners[item.labels[RUN_LABEL]].add(item.labels[OWNER_LABEL])
+    for nonce, owner in _labelled(*containers, *sandboxes):
+        owners[nonce].add(owner)
     for _, nonce, owner in folders:
         owners[nonce].add(owner)
+    tagged = (owner_in_name(tag) for image in images for tag in image.repo_tags)
+    in_runtime = {*_labelled(*containers, *sandboxes), *tagged}
+    found.living = {nonce: owner for nonce, owner in in_runtime if owner_alive(owner)}
     dead = {nonce for nonce, names in owners.items() if not any(map(owner_alive, names))}
     for what, items in (("container", containers), ("sandbox", sandboxes)):
         found.leftovers += [
@@ -155,6 +165,13 @@ def _listed(client: Client, rpc: str, items: str, found: Found) -> list[Any]:
         return list(getattr(outcome.response, items))
     found.kept.append(f"could not look: {rpc} answers {outcome}")
     return []
+
+
+def _labelled(*items: Any) -> Iterator[tuple[str, str]]:
+    """(nonce, owner) of the objects that say both."""
+    for item in items:
+        if RUN_LABEL in item.labels and OWNER_LABEL in item.labels:
+            yield item.labels[RUN_LABEL], item.labels[OWNER_LABEL]
 
 
 def _folders() -> Iterator[tuple[Path, str, str]]:

@@ -162,9 +162,10 @@ class Preparation:
     def __exit__(self, *_: object) -> None:
         self._undo.close()
 
-    def leftovers(self) -> list[str]:
-        """What earlier runs left behind, in words."""
-        return sweep.leftovers(self._client)
+    def look(self) -> tuple[list[str], list[str]]:
+        """What earlier runs left behind, in words, and the owners of others that may go on."""
+        found = sweep.find(self._client)
+        return found.lines(), found.others(self.run)
 
     def clean(self) -> list[str]:
         """Remove whatever of this run is still there; what could not be, in words.

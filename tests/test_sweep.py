@@ -76,7 +76,10 @@ def test_only_objects_of_runs_that_are_gone(runtime: FakeRuntime) -> None:
         runtime.container(f"ctr-{run.nonce if run else 'foreign'}", run)
     runtime.sandboxes.append(types.PodSandbox(id="half", labels={RUN_LABEL: DEAD.nonce}))
     runtime.sandboxes.append(types.PodSandbox(id="other half", labels={OWNER_LABEL: DEAD.owner}))
-    assert sweep.leftovers(_client(runtime)) == ["container ctr-deadbeef", "sandbox pod-deadbeef"]
+    assert sweep.find(_client(runtime)).lines() == [
+        "container ctr-deadbeef",
+        "sandbox pod-deadbeef",
+    ]
     assert runtime.removed == []
     assert all(gone for _, gone in sweep.sweep(_client(runtime)))
     assert runtime.removed == ["RemoveContainer ctr-deadbeef", "RemovePodSandbox pod-deadbeef"]
@@ -126,7 +129,7 @@ def test_folders_of_runs_that_are_gone(runtime: FakeRuntime, tmp_path: Path) -> 
     nameless.mkdir()
     linked = tmp_path / "cri-conformance-11111111-abc"
     linked.symlink_to(gone)
-    assert sweep.leftovers(_client(runtime)) == [f"folder {gone}"]
+    assert sweep.find(_client(runtime)).lines() == [f"folder {gone}"]
     assert list(sweep.sweep(_client(runtime))) == [(f"removed folder {gone}", True)]
     assert not gone.exists()
     assert all(path.is_dir() for path in (*kept, nameless))
@@ -169,7 +172,7 @@ def test_whatever_a_runtime_lists_the_sweep_says_little_in_harmless_lines(
     ]
     assert all(len(line) <= 400 + len("\\x1b") for line, _ in lines)
     assert (last, gone) == ("… and 2 more", False)
-    assert len(sweep.leftovers(_client(runtime))) == 4
+    assert len(sweep.find(_client(runtime)).lines()) == 4
 
 
 def test_a_sweep_that_takes_too_long_says_what_is_left(
@@ -193,4 +196,18 @@ def test_an_image_in_use_by_a_container_without_an_id_stays(runtime: FakeRuntime
 
 def test_an_owner_of_thousands_of_digits_is_no_owner(runtime: FakeRuntime) -> None:
     runtime.pod("pod", Run("deadbeef", DEAD.owner + "9" * 5000))
-    assert sweep.leftovers(_client(runtime)) == ["sandbox pod"]
+    assert sweep.find(_client(runtime)).lines() == ["sandbox pod"]
+
+
+def test_runs_that_go_on_are_told_by_what_they_have_in_the_runtime(
+    runtime: FakeRuntime, tmp_path: Path
+) -> None:
+    runtime.pod("pod", LIVING)
+    runtime.container("ctr", ELSEWHERE)
+    for run in (DEAD, Run("0ddba115", f"another-{ELSEWHERE.owner}")):
+        runtime.images.append(types.Image(repo_tags=[reference_for(run.nonce, run.owner)]))
+    # Of runs at whatever other endpoint.
+    _folder(tmp_path, Run.new())
+    found = sweep.find(_client(runtime))
+    assert found.others(LIVING) == sorted([ELSEWHERE.owner, f"another-{ELSEWHERE.owner}"])
+    assert LIVING.owner in found.others(ELSEWHERE)

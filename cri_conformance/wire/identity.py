@@ -53,6 +53,15 @@ def owner_alive(owner: str) -> bool:
     return _start_time(int(match["pid"])) == int(match["started"])
 
 
+def whose(owner: str) -> str:
+    """An owner in words; one of another host may be gone long since."""
+    match = _OWNER.fullmatch(owner)
+    if not match:
+        return owner
+    there = f" of {match['host']}, if it is still there" if match["host"] != _host() else ""
+    return f"process {match['pid']}{there}"
+
+
 def _host() -> str:
     # A label value has at most 63 characters: leave room for the two numbers.
     return re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:30].strip("-_.") or "host"

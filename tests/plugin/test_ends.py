@@ -106,6 +106,8 @@ def test_killed_run_is_swept_and_nothing_else(place: Place, served: Served) -> N
     next_run = place.run(*served.options, "test_none.py")
     line = next_run.line("^cri: earlier runs left 3 objects behind")
     assert f"cri-conformance sweep --cri-endpoint {served.url}" in line
+    beside = next_run.line("^cri: another run goes on beside this one: ")
+    assert beside.endswith(f": process {alive.pid}")
     assert served.objects() == dead | living | {theirs}
 
     swept = command("sweep", "--cri-endpoint", served.url, env={"TMPDIR": str(place.temporary)})

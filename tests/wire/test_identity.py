@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from cri_conformance.wire.identity import OWNER_LABEL, RUN_LABEL, Run, owner_alive, owner_of
+from cri_conformance.wire.identity import OWNER_LABEL, RUN_LABEL, Run, owner_alive, owner_of, whose
 
 
 def test_labels_are_values_that_kubernetes_admits() -> None:
@@ -41,3 +41,8 @@ def test_another_host_cannot_be_looked_at_so_its_run_counts_as_alive() -> None:
 @pytest.mark.parametrize("owner", ["", "nonsense", "host.x.y"])
 def test_what_names_no_process_is_nobody(owner: str) -> None:
     assert not owner_alive(owner)
+
+
+def test_an_owner_is_told_in_words() -> None:
+    assert whose(owner_of(os.getpid())) == f"process {os.getpid()}"
+    assert whose("another-host.17.1") == "process 17 of another-host, if it is still there"
