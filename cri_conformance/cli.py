@@ -11,10 +11,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from cri_conformance import __version__
 from cri_conformance import commands as do
+from cri_conformance.arguments import Parser
 from cri_conformance.commands import UserError
 from cri_conformance.report.text import REPLAY_OPTIONS
 
@@ -27,17 +28,15 @@ _HANDED_ON = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see {self.prog} --help")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _handed_on(words) if words[:1] and words[0] in _HANDED_ON else _run(words)
         sys.stdout.flush()
+    except SystemExit as ended:
+        # argparse has said what was wrong, or helped.
+        return ended.code if isinstance(ended.code, int) else 2
     except UserError as error:
         from cri_conformance.report.text import one_line
 
@@ -61,35 +60,31 @@ def _run(words: list[str]) -> int:
 
 def _handed_on(words: list[str]) -> int:
     name, *rest = words
-    try:
-        if name == "serve":
-            from cri_conformance.reference.__main__ import main as serve
+    if name == "serve":
+        from cri_conformance.reference.__main__ import main as serve
 
-            return int(serve(rest) or 0)
-        if name == "benchmark":
-            from cri_conformance.benchmark.main import main as benchmark
+        return int(serve(rest) or 0)
+    if name == "benchmark":
+        from cri_conformance.benchmark.main import main as benchmark
 
-            return benchmark(rest)
-        from cri_conformance.faults.matrix import main as faults
+        return benchmark(rest)
+    from cri_conformance.faults.matrix import main as faults
 
-        return int(faults(rest) or 0)
-    except SystemExit as ended:
-        # argparse has said what was wrong.
-        return ended.code if isinstance(ended.code, int) else 2
+    return int(faults(rest) or 0)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog=PROGRAM,
         description="Beside `pytest --cri-endpoint ENDPOINT`, which judges a runtime.",
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
 
     def command(
         name: str, does: Callable[[argparse.Namespace], int], text: str, parent: Any = commands
-    ) -> _Parser:
-        made: _Parser = parent.add_parser(name, help=text, description=text)
+    ) -> Parser:
+        made: Parser = parent.add_parser(name, help=text, description=text)
         made.set_defaults(command=does)
         return made
 
@@ -105,7 +100,7 @@ def _parser() -> _Parser:
 
     text = "what is generated from proto/, and what upstream's file has that ours has not"
     contract = commands.add_parser("contract", help=text, description=text)
-    parts = contract.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    parts = contract.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     build = command("build", do.contract_build, "generate descriptor set, type stubs, ages", parts)
     build.add_argument("--check", action="store_true", help="write nothing; 1 if out of date")
     build.add_argument(
@@ -124,7 +119,7 @@ def _parser() -> _Parser:
 
     text = "files of known violations (--cri-expectations)"
     expectations = commands.add_parser("expectations", help=text, description=text)
-    parts = expectations.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    parts = expectations.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     command("list", do.expectations_list, "those that ship with the suite, by name", parts)
     update = command(
         "update", do.expectations_update, "bring a file up to date from a run's results", parts

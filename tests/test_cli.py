@@ -91,6 +91,13 @@ def test_a_suite_that_cannot_be_collected_is_said(tmp_path: Path) -> None:
         (("sweep", "--cri-endpoint", "/nonexistent/x.sock"), "nothing takes gRPC connections"),
         (("image", "/nonexistent/x.tar"), "can't write the test image"),
         (("image", "--entrypoint", "'", "x.tar"), "closing quotation"),
+        (("benchmark",), "required: --cri-endpoint; see cri-conformance benchmark --help"),
+        (("benchmark", "--warmup=-1"), "--warmup: a whole number from 0 up, not '-1'"),
+        (("benchmark", "--rounds=0"), "--rounds: a whole number from 1 up, not '0'"),
+        (("benchmark", "--confidence=x"), "--confidence: a number between 0 and 1, not 'x'"),
+        (("benchmark", "--only=x"), "--only: x: there are sandbox"),
+        (("faults",), "--list --matrix is required; see cri-conformance faults --help"),
+        (("serve", "--listen=x"), "--listen: give unix:///path.sock, not 'x'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(

@@ -24,7 +24,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": {"api", "build"},
     "streaming": {"api"},
     "expect": {"api", "contract", "wire", "model", "build"},
-    "reference": {"api", "faults", "streaming"},  # faults only when asked for, as a layer
+    "arguments": {"report.text"},
+    "reference": {
+        "api",
+        "arguments",
+        "faults",
+        "streaming",
+    },  # faults only when asked for, as a layer
     "malformed": {"api", "expect", "wire"},
     "fuzz": {
         "api",
@@ -41,7 +47,17 @@ MAY_IMPORT: dict[str, set[str]] = {
         "target",
         "wire",
     },
-    "benchmark": {"api", "pulling", "registry", "report", "settings", "suite", "target", "wire"},
+    "benchmark": {
+        "api",
+        "arguments",
+        "pulling",
+        "registry",
+        "report",
+        "settings",
+        "suite",
+        "target",
+        "wire",
+    },
     "report": {"contract", "api.descriptors", "wire.history", "wire.latency"},
     "plugin": {"session", "fixtures"},
 }

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import cri_conformance
+from cri_conformance.arguments import Parser, from_none, from_one, share
 from cri_conformance.benchmark import compare, document, measure, words
 from cri_conformance.benchmark.scenarios import SCENARIOS, Bench
 from cri_conformance.pulling import RegistryError, open_registry
@@ -156,7 +157,7 @@ def _endpoint(name: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROGRAM,
         description="How fast a runtime is. To compare two results: "
         f"{PROGRAM} compare OLD.json NEW.json",
@@ -173,11 +174,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help=f"some of {','.join(SCENARIOS)} (default: all)",
     )
-    parser.add_argument("--rounds", type=_positive, default=5, help="of everything (default: 5)")
-    parser.add_argument("--iterations", type=_positive, default=12, help="a round (default: 12)")
-    parser.add_argument("--warmup", type=_positive, default=2, help="each worker's (default: 2)")
-    parser.add_argument("--workers", type=_positive, default=4, help="in parallel (default: 4)")
-    parser.add_argument("--confidence", type=_share, default=0.95, help="(default: 0.95)")
+    parser.add_argument("--rounds", type=from_one, default=5, help="of everything (default: 5)")
+    parser.add_argument("--iterations", type=from_one, default=12, help="a round (default: 12)")
+    parser.add_argument("--warmup", type=from_none, default=2, help="each worker's (default: 2)")
+    parser.add_argument("--workers", type=from_one, default=4, help="in parallel (default: 4)")
+    parser.add_argument("--confidence", type=share, default=0.95, help="(default: 0.95)")
     parser.add_argument(
         "--out",
         type=Path,
@@ -189,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compare_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"{PROGRAM} compare", description="What became slower or faster; 1 if slower."
     )
     parser.add_argument("old", type=Path, metavar="OLD.json")
@@ -202,20 +203,6 @@ def _compare_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--html", type=Path, metavar="PATH", help="a page with both")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def _share(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1:
-        raise ValueError(text)
-    return number
 
 
 def _scenarios(text: str) -> list[str]:

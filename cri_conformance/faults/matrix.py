@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cri_conformance.arguments import Parser, from_one
 from cri_conformance.contract.register import register
 from cri_conformance.faults.catalogue import CatalogueError, faults
 from cri_conformance.faults.rows import Result, chosen, lines, rows, without_fault
@@ -104,7 +105,7 @@ def _endpoint(arguments: argparse.Namespace) -> Iterator[list[str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="cri-conformance faults",
         description="The seeded faults, and whether the suite notices.",
     )
@@ -123,7 +124,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--image-loader", default="", metavar="COMMAND", help="… and image loader")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 2, metavar="N", help="default: one a core"
+        "--workers",
+        type=from_one,
+        default=os.cpu_count() or 2,
+        metavar="N",
+        help="default: one a core",
     )
     return parser
 

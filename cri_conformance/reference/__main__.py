@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cri_conformance.arguments import Parser
 from cri_conformance.reference import sweep
 from cri_conformance.reference.process import READY
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="cri-conformance serve",
         description="An embedded CRI runtime: containers are processes of this host, not isolated.",
     )
