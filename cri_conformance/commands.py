@@ -166,7 +166,7 @@ def compare(arguments: argparse.Namespace) -> int:
     except load.ResultsError as error:
         raise UserError(str(error)) from None
     except OSError as error:
-        raise UserError(f"can't write the comparison: {error}") from None
+        raise UserError(f"can't write the comparison to {path}: {error.strerror}") from None
     for line in compare.lines(matrix):
         print(line)
     return 1 if matrix["worse"] else 0

@@ -91,7 +91,7 @@ class Reporting:
             self._journal = Journal(where / journal.NAME, begin)
         except OSError as error:
             # Told at the end too, if it still can't be written.
-            self._problem = f"the report can't be written to {where}: {error}"
+            self._problem = f"the report can't be written to {where}: {error.strerror}"
         # From now on there is something to fold records into.
         self._config.pluginmanager.register(self, NAME)
 
@@ -178,7 +178,7 @@ class Reporting:
             folder.write(self.results, where, self._foreign)
             self._problem = ""
         except OSError as error:
-            self._problem = f"the report can't be written to {where}: {error}"
+            self._problem = f"the report can't be written to {where}: {error.strerror}"
         step_summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
         if step_summary and not self._matrix:
             from cri_conformance.report import markdown

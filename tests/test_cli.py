@@ -85,11 +85,23 @@ def test_a_suite_that_cannot_be_collected_is_said(tmp_path: Path) -> None:
         (("clauses", "--kind", "odd"), "--kind is one of"),
         (("clauses", "--tested", "--untested"), "not allowed with"),
         (("contract",), "COMMAND"),
-        (("contract", "diff", "/nonexistent/api.proto"), "can't read /nonexistent/api.proto"),
+        (
+            ("contract", "diff", "/nonexistent/api.proto"),
+            "api.proto: there is no such file; give an api.proto",
+        ),
         (("sweep",), "--cri-endpoint"),
         (("sweep", "--cri-endpoint", "nowhere"), "not an endpoint"),
         (("sweep", "--cri-endpoint", "/nonexistent/x.sock"), "nothing takes gRPC connections"),
-        (("image", "/nonexistent/x.tar"), "can't write the test image"),
+        (("contract", "diff", "/"), "can't read /: Is a directory; give an api.proto"),
+        (("image", "/nonexistent/x.tar"), "x.tar: there is no folder /nonexistent; make it first"),
+        (("image", "/"), "can't write the test image to /: it is a folder; give the path of a"),
+        (("compare", "/none"), "can't read /none: there is no such file; give a run's results.js"),
+        (("report", "/none"), "can't read /none: there is no such file; give a run's results.js"),
+        (("benchmark", "compare", "/none", "/x"), "can't read /none: there is no such file; give"),
+        (
+            ("replay", "/none", "--cri-endpoint=reference"),
+            "can't read /none: there is no such file; give a finding's folder, or its replay.json",
+        ),
         (("image", "--entrypoint", "'", "x.tar"), "closing quotation"),
         (("benchmark",), "required: --cri-endpoint; see cri-conformance benchmark --help"),
         (("benchmark", "--warmup=-1"), "--warmup: a whole number from 0 up, not '-1'"),
@@ -107,6 +119,7 @@ def test_a_mistake_is_one_line_and_status_2(
     error = capsys.readouterr().err
     assert error.startswith("cri-conformance: ")
     assert said in error
+    assert "Errno" not in error
     assert error.count("\n") == 1
 
 

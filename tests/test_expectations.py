@@ -181,6 +181,14 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert 'as in "1 in 70"' in told[2]
 
 
+def test_a_folder_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for given in (".", "mine", "./mine"):
+        with pytest.raises(ExpectationsError, match=r"is a folder; give a file in it"):
+            find(given, register())
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ExpectationsError, match=r"can't read .*none\.toml"):
         load(tmp_path / "none.toml", register())

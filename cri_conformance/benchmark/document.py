@@ -89,8 +89,13 @@ def read(path: Path) -> Document:
     """A document. Raises BenchmarkError."""
     try:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BenchmarkError(f"{path} can't be read: {error}") from None
+    except FileNotFoundError:
+        told = f"can't read {path}: there is no such file; give the benchmark.json of a run"
+        raise BenchmarkError(told) from None
+    except OSError as error:
+        raise BenchmarkError(f"can't read {path}: {error.strerror}") from None
+    except ValueError:
+        raise BenchmarkError(f"{path} is not JSON") from None
     if not isinstance(found, dict) or found.get("kind") != KIND:
         raise BenchmarkError(f"{path} is no result of cri-conformance benchmark")
     if found.get("schema_version") != SCHEMA_VERSION:

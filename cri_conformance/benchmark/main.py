@@ -45,10 +45,16 @@ def main(words_given: Sequence[str]) -> int:
         TargetError,
         RuntimeGone,
         SetupFailed,
-        OSError,
     ) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        return _refuse(f"{what}{error.strerror or error}")
+
+
+def _refuse(why: str) -> int:
+    print(f"cri-conformance: {why}", file=sys.stderr)
+    return 2
 
 
 def _measure(options: argparse.Namespace, given: Sequence[str]) -> int:

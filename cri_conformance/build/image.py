@@ -112,7 +112,12 @@ def build_archive(
     try:
         archive.write(path, reference, built)
     except OSError as error:
-        raise ImageError(f"can't write the test image to {path}: {error}") from None
+        why = error.strerror
+        if not path.parent.is_dir():
+            why = f"there is no folder {path.parent}; make it first, or give another path"
+        elif path.is_dir():
+            why = "it is a folder; give the path of a file"
+        raise ImageError(f"can't write the test image to {path}: {why}") from None
     size = len(shell.layer.blob.data)
     return ImageInfo(reference, built.id, built.manifest.digest, shell.architecture, size)
 

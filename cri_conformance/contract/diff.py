@@ -49,8 +49,12 @@ def read(path: Path) -> Upstream:
     """Compile an api.proto from anywhere. Raises DiffError."""
     try:
         source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DiffError(f"can't read {path}: {error}") from None
+    except FileNotFoundError:
+        raise DiffError(f"can't read {path}: there is no such file; give an api.proto") from None
+    except OSError as error:
+        raise DiffError(f"can't read {path}: {error.strerror}; give an api.proto") from None
+    except UnicodeDecodeError:
+        raise DiffError(f"can't read {path}: it is no text; give an api.proto") from None
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch, "api.proto").write_text(_without_gogo(source), encoding="utf-8")
         try:

@@ -145,7 +145,7 @@ def is_path(given: str) -> bool:
 
 def find(given: str, register: Register) -> Expectations:
     """The file of a path, or of a name. Raises ExpectationsError."""
-    if is_path(given):
+    if is_path(given) or (given not in shipped() and Path(given).is_dir()):
         return load(Path(given), register)
     if given not in shipped():
         if Path(given).is_file():
@@ -162,6 +162,8 @@ def load(path: Path, register: Register) -> Expectations:
     """The expectations of a file. Raises ExpectationsError."""
     try:
         text = path.read_text(encoding="utf-8")
+    except IsADirectoryError:
+        raise ExpectationsError(f"{path} is a folder; give a file in it") from None
     except OSError as error:
         raise ExpectationsError(f"can't read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:

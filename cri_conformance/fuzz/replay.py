@@ -49,8 +49,12 @@ def load(path: Path) -> dict[str, Any]:
     file = path / "replay.json" if path.is_dir() else path
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ReplayError(
+            f"can't read {file}: there is no such file; give a finding's folder, or its replay.json"
+        ) from None
     except OSError as error:
-        raise ReplayError(f"{file} can't be read: {error.strerror}") from None
+        raise ReplayError(f"can't read {file}: {error.strerror}") from None
     except ValueError as error:
         raise ReplayError(f"{file} is no JSON: {error}") from None
     if not isinstance(document, dict) or not document.keys() >= _KEYS:

@@ -36,6 +36,10 @@ def load(path: Path) -> Results:
         if path.stat().st_size > _LARGEST:
             raise ResultsError(f"{path} is larger than any results.json")
         data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(
+            f"can't read {path}: there is no such file; give a run's results.json, or its folder"
+        ) from None
     except OSError as error:
         raise ResultsError(f"can't read {path}: {error.strerror}") from None
     except (ValueError, RecursionError):
@@ -43,7 +47,7 @@ def load(path: Path) -> Results:
     if not isinstance(data, dict) or not isinstance(data.get("schema_version"), int):
         raise ResultsError(f"{path} is no results.json of this suite: it has no schema_version")
     if data["schema_version"] > SCHEMA_VERSION:
-        raise ResultsError(f"{path} was written by a younger version of this suite")
+        raise ResultsError(f"{path} was written by a newer version of this suite")
     try:
         return _filled(data)
     except (KeyError, TypeError, AttributeError, ValueError):

@@ -82,8 +82,10 @@ def _read_settings(path: Path) -> dict[str, str]:
     settings = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise EndpointError(f"can't read {path}: {error}") from None
+    except OSError as error:
+        raise EndpointError(f"can't read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise EndpointError(f"can't read {path}: it is no text") from None
     for line in lines:
         key, colon, value = line.partition(":")
         if colon and not line.startswith((" ", "#", "\t")):

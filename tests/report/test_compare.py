@@ -137,6 +137,15 @@ def test_the_command(tmp_path: Path, capsys):
         assert "can't read" in capsys.readouterr().err
 
 
+def test_where_a_comparison_cannot_be_written_is_told(tmp_path: Path, capsys):
+    file = tmp_path / "results.json"
+    json_file.write(made(), file)
+    assert cli.main(["compare", str(file), str(file), f"--html={file}/x"]) == 2
+    error = capsys.readouterr().err
+    assert f"can't write the comparison to {file}/x: " in error
+    assert "Errno" not in error
+
+
 def test_results_of_earlier_versions_can_be_read(tmp_path: Path):
     """As they were before profiles, baselines and all that came with them."""
     old = json.loads(json_file.dumps(made([0])))
