@@ -34,7 +34,7 @@ from cri_conformance.report.schema import FORGOTTEN
 from cri_conformance.report.text import one_line
 from cri_conformance.reporting import BOUND, LATENCIES, Reporting
 from cri_conformance.selection import selected
-from cri_conformance.target import Facts, Preparation, Target, TargetError
+from cri_conformance.target import Facts, Preparation, Target, TargetError, of_option
 from cri_conformance.told_once import ToldOnce
 from cri_conformance.wire import endpoint
 from cri_conformance.wire.leaks import Leaks
@@ -211,8 +211,7 @@ class Session:
             self._host_before = Leaks(self.facts.host_root, self.facts.log_root)
         except (TargetError, RuntimeGone) as error:
             preparation.__exit__()
-            told = f"--cri-endpoint {self.settings.endpoint}: {one_line(str(error), 2000)}"
-            raise pytest.UsageError(told) from None
+            raise pytest.UsageError(of_option(self.settings.endpoint, error)) from None
         except BaseException:
             preparation.__exit__()
             raise

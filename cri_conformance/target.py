@@ -52,6 +52,12 @@ class TargetError(Exception):
     """The runtime can't be judged; one line that says what was tried and what to check."""
 
 
+def of_option(given: str, error: Exception) -> str:
+    """An error as that of --cri-endpoint, where it does not name another option itself."""
+    text = one_line(str(error), 2_000)
+    return text if text.startswith("--cri-") else f"--cri-endpoint {given}: {text}"
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the leading process found out. Plain data, sent to the workers.

@@ -26,7 +26,7 @@ from cri_conformance.fuzz.trying import Bench, shows
 from cri_conformance.fuzz.write import FORMAT
 from cri_conformance.report.text import count, visible
 from cri_conformance.settings import Settings
-from cri_conformance.target import Preparation, Target, TargetError, connect
+from cri_conformance.target import Preparation, Target, TargetError, connect, of_option
 from cri_conformance.wire.history import in_lines
 from cri_conformance.wire.leaks import Leaks
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
@@ -157,7 +157,7 @@ def run(path: Path, settings: Settings) -> int:
                 target.client.close()
                 preparation.clean()
     except (TargetError, SetupFailed) as error:
-        raise ReplayError(f"--cri-endpoint {settings.endpoint}: {error}") from None
+        raise ReplayError(of_option(settings.endpoint, error)) from None
     for line in lines:
         print(line)
     verdict = "still happens" if again else "no longer happens"

@@ -77,6 +77,8 @@ def test_bad_value(
     [
         ["--cri-clause=nothing-of-that-name"],
         ["--cri-report=/proc/none"],
+        ["--cri-image-endpoint=/none/x.sock"],
+        ["--cri-runtime-handler=none-such"],
     ],
     ids=lambda value: value[0][6:],
 )
@@ -87,6 +89,8 @@ def test_bad_value_ends_a_run_with_one_line(place: Place, options: list[str]) ->
     assert [line for line in lines if "Traceback" in line] == []
     assert lines[-1].startswith("ERROR: ")
     assert options[0].split("=")[1] in lines[-1]
+    # One option is wrong, so one is named.
+    assert lines[-1].count("--cri-") <= 1
     assert place.left() == []
 
 
