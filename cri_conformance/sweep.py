@@ -143,10 +143,16 @@ def sweep(client: Client) -> Iterator[tuple[str, bool]]:
     found = find(client)
     stuck: set[str] = set()
     until = time.monotonic() + SWEEP_WITHIN
+    # Last, and only of runs that have nothing there any more, also of what a call made that was
+    # under way: a runtime makes the folder of a log anew, without the file that says whose it is.
+    looked = False
     for number, leftover in enumerate(found.leftovers):
         if time.monotonic() > until:
             yield f"{len(found.leftovers) - number} more: no time was left, sweep again", False
             break
+        if leftover.what == "folder" and not looked:
+            stuck |= _not_known_gone(client, found)
+            looked = True
         if leftover.what == "folder" and leftover.nonce in stuck:
             # Its owner file is what tells the next sweep that the rest may go.
             yield f"kept {leftover}: not everything of its run could be removed", False
@@ -157,6 +163,16 @@ def sweep(client: Client) -> Iterator[tuple[str, bool]]:
             yield f"removed {leftover}", True
     for line in found.kept:
         yield line, False
+
+
+def _not_known_gone(client: Client, found: Found) -> set[str]:
+    """The runs, of those that left folders, that have something in the runtime, or may have."""
+    now = Found()
+    containers = _listed(client, "ListContainers", "containers", now)
+    sandboxes = _listed(client, "ListPodSandbox", "items", now)
+    if now.kept:
+        return {leftover.nonce for leftover in found.leftovers}
+    return {nonce for nonce, _ in _labelled(*containers, *sandboxes)}
 
 
 def _listed(client: Client, rpc: str, items: str, found: Found) -> list[Any]:

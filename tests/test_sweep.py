@@ -30,6 +30,8 @@ class FakeRuntime:
         self.images: list[types.Image] = []
         self.removed: list[str] = []
         self.refuses: set[str] = set()
+        #: Becomes a sandbox when something is removed.
+        self.late: types.PodSandbox | None = None
 
     def call(self, rpc: str, *, deadline: float | None = None, **fields: Any) -> Outcome:
         del deadline
@@ -43,6 +45,11 @@ class FakeRuntime:
             return Ok(types.ListImagesResponse(images=self.images))
         (named,) = fields.values()
         self.removed.append(f"{rpc} {getattr(named, 'image', named)}")
+        if rpc.startswith("Remove"):
+            self.containers = [one for one in self.containers if one.id != named]
+            self.sandboxes = [one for one in self.sandboxes if one.id != named]
+        if self.late:
+            self.sandboxes, self.late = [*self.sandboxes, self.late], None
         return Ok(None)
 
     def pod(self, id_: str, run: Run | None) -> None:
@@ -149,14 +156,35 @@ def test_a_folder_stays_while_it_tells_whose_the_rest_is(
     assert folder.is_dir()
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_a_folder_stays_while_its_run_may_have_something_in_the_runtime(
+    runtime: FakeRuntime, tmp_path: Path, late: bool
+) -> None:
+    folder = _folder(tmp_path, DEAD)
+    runtime.pod("pod", DEAD)
+    if late:
+        runtime.late = types.PodSandbox(id="of a call under way", labels=DEAD.labels())
+    else:
+        runtime.refuses = {"ListContainers"}
+    lines = [line for line, _ in sweep.sweep(_client(runtime))]
+    assert lines[:2] == [
+        "removed sandbox pod",
+        f"kept folder {folder}: not everything of its run could be removed",
+    ]
+    assert folder.is_dir()
+    runtime.refuses = set()
+    assert all(gone for _, gone in sweep.sweep(_client(runtime)))
+    assert not folder.exists()
+
+
 def test_a_runtime_that_does_not_list_is_said_and_the_rest_is_swept(runtime: FakeRuntime) -> None:
     runtime.pod("pod", DEAD)
     runtime.refuses = {"ListImages"}
+    assert next(line for line, _ in sweep.plan(_client(runtime))) == "would remove sandbox pod"
     assert list(sweep.sweep(_client(runtime))) == [
         ("removed sandbox pod", True),
         ("could not look: ListImages answers INTERNAL: not today", False),
     ]
-    assert next(line for line, _ in sweep.plan(_client(runtime))) == "would remove sandbox pod"
 
 
 def test_whatever_a_runtime_lists_the_sweep_says_little_in_harmless_lines(
