@@ -25,6 +25,7 @@ from cri_conformance.fuzz.judging import CampaignJudge
 from cri_conformance.fuzz.patches import FOLDER, laid_over, patches, resolve
 from cri_conformance.fuzz.story import Story, play, told
 from cri_conformance.fuzz.tools import Tools
+from cri_conformance.suite.sessions import FLAGS, refusal
 from cri_conformance.suite.shown import in_a_word
 from cri_conformance.wire.outcome import Ok, Outcome
 from cri_conformance.wire.runtime import Container, Runtime, Sandbox
@@ -210,13 +211,47 @@ class Requests:
         self.answered = in_a_word(outcome)
         self.judge.refused(rule.clause, outcome)
 
+    def spoiled_session(self, call: str, row: str, request: Any) -> None:
+        """Exec or Attach with one row broken: refused, at the latest when the session is opened."""
+        rule = next(one for one in _SESSIONS[call] if one.id == row)
+        valid, _ = self._resolved(request)
+        asked: Any = generate.spoil(valid, rule, _OURS)
+        if asked is None:
+            return
+        flags = {flag: getattr(asked, flag) for flag in FLAGS}
+        came = refusal(self.runtime, call, asked.container_id, *getattr(asked, "cmd", ()), **flags)
+        self.answered = "refused" if came else "taken"
+        self.judge.that(
+            rule.clause,
+            came,
+            permitted="an error, by the call or in the session",
+            actual="a session",
+            about=(asked.container_id,),
+        )
 
+
+_SESSIONS = {
+    call: [
+        row
+        for row in generate.spoiling(getattr(types, f"{call}Request").DESCRIPTOR)
+        if row.by_session
+    ]
+    for call in ("Exec", "Attach")
+}
 _ROWS = [row.id for row in generate.spoiling(types.CreateContainerRequest.DESCRIPTOR)]
 
 
 def _requests(call: str) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
     requests = generate.message(RPCS[call].request.DESCRIPTOR.name, _OURS)
     return requests.map(lambda request: ("send", {"call": call, "request": request}))
+
+
+def _sessions(call: str) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    return st.builds(
+        lambda row, request: ("spoiled_session", {"call": call, "row": row, "request": request}),
+        st.sampled_from([row.id for row in _SESSIONS[call]]),
+        generate.message(RPCS[call].request.DESCRIPTOR.name, _OURS),
+    )
 
 
 #: Any step with its arguments. One about a container that is made takes as long as four others.
@@ -229,6 +264,7 @@ STEPS = st.one_of(
         st.booleans(),
     ),
     st.sampled_from(_ROWS).map(lambda row: ("spoiled", {"row": row})),
+    st.sampled_from(sorted(_SESSIONS)).flatmap(_sessions),
 )
 
 #: All drawn before the first is sent: what comes of them must not change what is drawn. The
