@@ -105,10 +105,14 @@ class Leaving:
             self.ending()
 
     def end(self) -> None:
-        """The run is over: signals mean again what they did before."""
+        """The run is over: signals mean again what they did before.
+
+        After one the process is about to end: another Ctrl-C is to end it at once, and not to
+        strike wherever others clean up, which shows as a traceback.
+        """
         self._over.set()
         for number, before in self._before.items():
-            signal.signal(number, before)
+            signal.signal(number, before if self._asked is None else signal.SIG_DFL)
         self._before.clear()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -149,6 +153,24 @@ class Leaving:
         if not self._over.wait(GRACE):
             self._over.set()
             os._exit(self._by_force(self._why or "it did not end in good order"))
+
+
+@contextmanager
+def starting_others() -> Iterator[None]:
+    """Ctrl-C waits, here until the end, and in the processes started meanwhile until they heed it.
+
+    A terminal sends it to all of them: one that is still loading would end with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def heed() -> None:
+    """Of a process that was started so: from now on Ctrl-C ends it in good order."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _never_here(frame: FrameType | None) -> bool:

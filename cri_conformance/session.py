@@ -27,7 +27,7 @@ from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect.explore import Depth
 from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import NotExercised, SuiteMistake
-from cri_conformance.leaving import Leaving
+from cri_conformance.leaving import Leaving, heed, starting_others
 from cri_conformance.report.exit import INTERRUPTED
 from cri_conformance.report.load import ResultsError
 from cri_conformance.report.schema import FORGOTTEN
@@ -168,10 +168,18 @@ class Session:
         """Where a process of a campaign keeps its last state."""
         return self.settings.report / f"fuzz-{worker or 'main'}.json"
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
-        if self._config.option.collectonly:
-            return
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> Generator[None, None, None]:
+        if not self._config.option.collectonly:
+            self._start(session)
+        if not self.leads:
+            heed()
+            return (yield)
+        # Workers of pytest-xdist are.
+        with starting_others():
+            return (yield)
+
+    def _start(self, session: pytest.Session) -> None:
         self._session = session
         seconds = self.settings.run_timeout if self.leads else 0.0
         self._leaving.watch(seconds, f"the run took longer than --cri-run-timeout={seconds:g}")

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +88,48 @@ def test_once(place: Place, served: Served, number: signal.Signals, workers: str
     assert not (place.folder / "reports/latest/results.jsonl").exists()
     assert not (place.folder / "after").exists()
     assert served.objects() == before
+    assert place.left() == []
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_while_workers_start(place: Place, served: Served, times: int) -> None:
+    """A terminal tells those too that are still loading, and would show where."""
+    place.write(test_it__py=_SUITE)
+    process = place.start(*served.options, "-n2", "test_it.py")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_for(children.read_text, "its first worker")
+    for _ in range(times):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        signal.sigtimedwait([], 0.6)
+    ran = place.end(process)
+    # A second one may come when Python itself ends.
+    often = (2, 128 + signal.SIGINT, -signal.SIGINT)
+    assert ran.status in often[: 1 if times == 1 else None], ran.output
+    assert "Traceback" not in ran.output
+    assert "INTERNALERROR" not in ran.output
+    _sweep(place, served)
+
+
+def test_once_more_while_pytest_ends(place: Place, served: Served) -> None:
+    """After the report, when plugins end."""
+    slow = """
+        import time
+        from pathlib import Path
+
+        def pytest_unconfigure():
+            Path("ending").touch()
+            time.sleep(60)
+    """
+    process = _start(place, served, conftest__py=slow)
+    process.send_signal(signal.SIGINT)
+    place.await_path("ending")
+    signal.sigtimedwait([], 0.6)
+    process.send_signal(signal.SIGINT)
+    ran = place.end(process)
+    assert ran.status == -signal.SIGINT, ran.output
+    assert "Traceback" not in ran.output
+    assert ran.report("index.html")
     assert place.left() == []
 
 
