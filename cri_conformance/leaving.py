@@ -72,8 +72,8 @@ class Leaving:
         self._looks = 0
         #: Whether the interrupt has come, or will not come any more.
         self._raised = False
-        #: The signal that comes next is our own, after a while.
-        self._again = False
+        #: When that was.
+        self._settled = 0.0
         self._over = threading.Event()
         self._before: dict[int, Any] = {}
 
@@ -93,7 +93,10 @@ class Leaving:
         """The run has begun to end: what it is asked for from now on it does already."""
         if self._asked is not None and not self._raised:
             self._stop(self._why)
-        self._raised = True
+        self._settle()
+
+    def _settle(self) -> None:
+        self._raised, self._settled = True, time.monotonic()
 
     @contextmanager
     def breakable(self) -> Iterator[None]:
@@ -116,7 +119,6 @@ class Leaving:
         self._before.clear()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        again, self._again = self._again, False
         now = time.monotonic()
         if self._asked is None:
             self._asked = now
@@ -128,18 +130,20 @@ class Leaving:
             self._looks += 1
             early = self._looks < _LOOKS
             if _never_here(frame) or (early and _better_later(frame)):
-                threading.Timer(_LOOKS_AGAIN, self._signal_again, (number,)).start()
+                if self._looks == 1:
+                    threading.Thread(target=self._insist, args=(number,), daemon=True).start()
                 return
-            self._raised = True
+            self._settle()
             self._stop(self._why)
             raise KeyboardInterrupt
-        if not again and now - self._asked >= AGAIN_AFTER:
+        # Also the last of our own comes so soon.
+        if now - max(self._asked, self._settled) >= AGAIN_AFTER:
             self._at_once()
             os._exit(128 + number)
 
-    def _signal_again(self, number: int) -> None:
-        if not self._raised and not self._over.is_set():
-            self._again = True
+    def _insist(self, number: int) -> None:
+        """Again and again: one that comes right before a wait is only seen when that is over."""
+        while not self._over.wait(_LOOKS_AGAIN) and not self._raised:
             _to_main_thread(number)
 
     def _wait(self, seconds: float, why: str) -> None:

@@ -14,6 +14,7 @@ import grpc
 import pluggy
 import pytest
 
+from cri_conformance import leaving as module
 from cri_conformance.leaving import AGAIN_AFTER, Leaving, _better_later, _never_here
 
 
@@ -71,6 +72,20 @@ def test_it_comes_when_the_lock_is_open_again(times: int) -> None:
     assert condition.acquire(blocking=False)
     # A signal that was put off is not taken for a second one.
     signal.sigtimedwait([], 2 * AGAIN_AFTER)
+
+
+def test_one_that_came_right_before_a_wait_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, send = [], module._to_main_thread
+
+    def missing(number: int) -> None:
+        sent.append(number)
+        if len(sent) > 1:
+            send(number)
+
+    monkeypatch.setattr(module, "_to_main_thread", missing)
+    _interrupt_soon()
+    assert _run(_of_grpc(threading.Condition(), 0.1)) < 4
+    assert len(sent) > 1
 
 
 def test_what_waits_for_long_is_interrupted_all_the_same() -> None:
