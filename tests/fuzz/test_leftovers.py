@@ -191,8 +191,9 @@ def test_a_process_left_amid_a_campaign_has_a_story_that_leaves_it_again(
     campaign = Campaign(target, rules, chosen(["lives"]))
     with pytest.raises(CampaignFailed, match="process"):
         campaign.run()
-    [found] = campaign.findings.values()
-    assert (found.kind, found.mode, found.again) == (Kind.LEAK, "lives", 3)
+    # A network namespace that comes meanwhile is of a runtime beside.
+    [found] = [one for one in campaign.findings.values() if one.kind is Kind.LEAK]
+    assert (found.mode, found.again) == ("lives", 3)
     assert found.steps <= 4
     assert any(call["rpc"] == "RemoveContainer" for call in found.calls)
     folder = Path(found.folder)
