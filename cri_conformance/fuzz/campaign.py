@@ -120,7 +120,7 @@ class Campaign:
         self.tools = Tools(target)
         self._shared = set(target.workshop.ids)
         self._shared_images = set(target.workshop.images) | {target.workshop.image}
-        self._leftovers = Leftovers(target)
+        self._leftovers = Leftovers(target, alone=not worker)
         #: Of the sequence that is played: mode, seed, and what it has done so far.
         self._playing: tuple[str, int, Callable[[], Story]] = "", 0, list
         #: What outlives sequences, and where its logs are.
@@ -330,7 +330,8 @@ class Campaign:
         with self.target.scope() as runtime:
             judge = CampaignJudge(self.rules, self.target.client.history.mark)
             patience = min(self.patience, TRIED_FOR)
-            yield Bench(runtime, judge, self.target, self.tools, patience=patience)
+            alone = not self.worker
+            yield Bench(runtime, judge, self.target, self.tools, patience=patience, alone=alone)
 
     # -- the campaign ----------------------------------------------------------------
 

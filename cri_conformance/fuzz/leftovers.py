@@ -69,11 +69,15 @@ def kinds(lines: Sequence[str]) -> list[str]:
 
 
 class Leftovers:
-    """Looks at a runtime and its host. What is there at first is nobody's."""
+    """Looks at a runtime and its host. What is there at first is nobody's.
 
-    def __init__(self, target: Target) -> None:
+    ``alone``: no other process of the run has logs open, which can't be told from one's own.
+    """
+
+    def __init__(self, target: Target, *, alone: bool = True) -> None:
         self._target = target
-        self._leaks = Leaks(target.facts.host_root, target.workshop.log_root)
+        folder = target.workshop.log_root if alone else ""
+        self._leaks = Leaks(target.facts.host_root, folder)
         #: Lines that were told, or that are nobody's.
         self._known = set(self._leaks.now(frozenset()))
         self._played: deque[Played] = deque(maxlen=MOST)

@@ -52,6 +52,8 @@ class Bench:
     patience: float = MINUTE
     #: How often a story is played to see what it leaves behind.
     plays: int = PLAYS
+    #: Whether no other process of the run makes anything.
+    alone: bool = True
 
 
 class Plays(Protocol):
@@ -199,7 +201,7 @@ def shows(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
 
 def _leaves(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
     """Whether something of the same kind is left behind when all has been removed."""
-    leftovers = Leftovers(bench.target)
+    leftovers = Leftovers(bench.target, alone=bench.alone)
     before = set(bench.target.workshop.ids)
     wanted = set(finding.cause.split("; "))
     until = time.monotonic() + PLAY_SECONDS

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +178,29 @@ def test_what_a_mode_keeps_over_sequences_is_nothing_left(
     campaign = Campaign(target, rules, chosen(["wire"]))
     campaign.run()
     assert not campaign.findings
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="looks at all processes")
+@pytest.mark.parametrize("worker", ["", "gw1"])
+def test_a_log_that_another_process_of_the_run_keeps_open_is_nothing_left(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch, worker: str
+):
+    monkeypatch.setattr(module, "STAYS", 0.0)
+    target = connect(preparation.settings, preparation.facts)
+    rules = Rules(register(), Minor.parse(preparation.facts.minor))
+    campaign = Campaign(target, rules, [], worker=worker)
+    log = Path(target.workshop.log_root) / f"of-another-{worker}.log"
+    code = f"kept = open({str(log)!r}, 'w'); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as another:
+        assert another.stdout
+        another.stdout.readline()
+        there = campaign._leftovers.there(frozenset())
+        another.communicate(b"\n")
+    assert any(str(log) in line for line in there) is (not worker)
+    with campaign.scope() as bench:
+        assert bench.alone is (not worker)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="looks at all processes")
