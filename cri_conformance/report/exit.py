@@ -74,7 +74,9 @@ def ending(results: Results) -> Ending:
     complete = results["suite"]["complete"]
     if "environment" in blamed or (results["suite"]["stopped"] and not complete):
         return Ending.NO_VERDICT
-    if not judged(results["clauses"]):
+    # Of broken messages and the like no clause speaks: a campaign may judge without any.
+    looked = any(campaign["steps"] for campaign in results["campaigns"])
+    if not judged(results["clauses"]) and not looked:
         return Ending.NOTHING
     short = any(profile["short"] for profile in results["profiles"])
     # A clause without a verdict that nobody is to blame for: its test skipped itself.

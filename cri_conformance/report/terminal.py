@@ -237,7 +237,8 @@ def _left(results: Results) -> list[Line]:
     if own := remains.own(results):
         lines += [f"left behind: {_named(own)}", f"remove it with: {remains.sweep(results)}"]
     if forgotten := remains.forgotten(results):
-        lines.append(f"the runtime forgot, and no call removes it: {_named(forgotten)}")
+        whose = "left on the host by this runtime or another, and no call removes it"
+        lines.append(f"{whose}: {_named(forgotten)}")
     return [(line, _YELLOW) for line in lines]
 
 
@@ -299,6 +300,8 @@ def said(results: Results) -> Line:
             text = "the runtime misbehaved: see the failures"
     if end is Ending.BROKEN and failures(results):
         text = f"the campaign found {count(len(failures(results)), 'failure')}"
+    if end is Ending.HELD and results["campaigns"]:
+        text = "the campaign found nothing that counts"
     if end is Ending.HELD and results["summary"]["known"]:
         text += f", but for {count(results['summary']['known'], 'known violation')}"
     return text, markup

@@ -178,7 +178,7 @@ def banner(results: Results) -> Banner:
     selection = results["suite"]["selection"]
     if end is Ending.HELD and selection:
         # A part that held is no conformance.
-        headline = "SELECTION HELD"
+        headline = "NOTHING FOUND" if results["campaigns"] else "SELECTION HELD"
     elif end is Ending.HELD and numbers["known"]:
         headline = f"NOTHING NEW BROKEN, {numbers['known']} KNOWN"
     notes = [
@@ -209,7 +209,8 @@ def banner(results: Results) -> Banner:
         )
     if forgotten := remains.forgotten(results):
         notes.append(
-            f"The runtime forgot {count(len(forgotten), 'thing')} on its host, see Environment."
+            f"{count(len(forgotten), 'thing')} left on the host by this runtime or another, "
+            "see Environment."
         )
     sentence = said(results)[0]
     return Banner(tone, headline, sentence[:1].upper() + sentence[1:] + ".", notes)

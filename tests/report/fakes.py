@@ -162,6 +162,7 @@ def results(
     runtime: dict[str, Any] | None = None,
     latencies: Latencies | None = None,
     chosen: Container[str] = (),
+    campaigns: tuple[dict[str, Any], ...] = (),
 ) -> Results:
     """The document of these records."""
     collector = Collector(clauses, bound or {}, known or {}, chosen=chosen)
@@ -169,7 +170,9 @@ def results(
         collector.add_latencies(latencies.plain())
     for one in records:
         collector.add(one)
-    return collector.results(about or suite(), runtime or target(), environment(), leftovers)
+    return collector.results(
+        about or suite(), runtime or target(), environment(), leftovers, campaigns
+    )
 
 
 # -- the large one -------------------------------------------------------------------

@@ -7,6 +7,8 @@ import pytest
 
 from cri_conformance.contract.expectations import Expectation
 from cri_conformance.report.exit import Ending, ending, status
+from cri_conformance.report.terminal import said
+from cri_conformance.report.view import banner
 
 from .fakes import broken, found, record, results, small_register, suite, target
 
@@ -105,3 +107,15 @@ def test_what_the_reference_can_not_have_is_not_asked_of_it(isolates, expected):
     held = [record(f"t::{name}", found(name, "held")) for name in NAMES[:5]]
     made = results(TEN, *held, *skipped, bound=BOUND, runtime=target(isolates=isolates))
     assert ending(made) is expected
+
+
+@pytest.mark.parametrize(("steps", "end"), [(5, Ending.HELD), (0, Ending.NOTHING)])
+def test_a_campaign_may_judge_without_a_clause(steps: int, end: Ending):
+    made = run(
+        0, about=suite(selection={"fuzz": "5 s"}), campaigns=({"steps": steps, "findings": []},)
+    )
+    assert ending(made) is end
+    headline = banner(made).headline
+    text, _ = said(made)
+    assert (headline == "NOTHING FOUND") is bool(steps)
+    assert (text == "the campaign found nothing that counts") is bool(steps)

@@ -60,7 +60,10 @@ def test_nothing_from_the_runtime_reaches_the_terminal_raw():
 
 def test_only_what_a_sweep_removes_is_told_with_one():
     left = ("sandbox 1", f"{EARLIER}sandbox 0", f"{FORGOTTEN}network namespace cni-7")
-    forgot = "the runtime forgot, and no call removes it: network namespace cni-7"
+    forgot = (
+        "left on the host by this runtime or another, and no call removes it: "
+        "network namespace cni-7"
+    )
     shown = lines(results(SOME, leftovers=left))
     assert "left behind: sandbox 1" in shown
     assert any(line.startswith("remove it with: cri-conformance sweep") for line in shown)
