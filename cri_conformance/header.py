@@ -37,6 +37,16 @@ def lines(
             f"cri: rootdir is {config.rootpath}: pytest takes a path that stands alone "
             f"for a file of tests, and looks for pytest.ini there; write {better}"
         )
+    if chosen.fuzz and (processes := int(getattr(config.option, "numprocesses", 0) or 0)):
+        told.append(
+            f"cri: a campaign by {count(processes, 'process', 'processes')}: "
+            f"each draws seeds of its own from {chosen.seed}"
+        )
+        if chosen.restart_command:
+            told.append(
+                "cri: with -n nothing is restarted but a runtime that is gone: "
+                "--cri-restart-command counts in full only without it"
+            )
     if facts.no_pulls:
         told.append(f"cri: {facts.no_pulls}")
     if others:
@@ -50,7 +60,7 @@ def lines(
         )
     if known.source:
         told.append(
-            f"cri: {len(known.entries)} known violations expected by {known.source}"
+            f"cri: {count(len(known.entries), 'known violation')} expected by {known.source}"
             + (f", {known.elsewhere} more are about other versions" * bool(known.elsewhere))
         )
     if chosen.profiles:

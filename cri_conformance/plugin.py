@@ -112,6 +112,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.pluginmanager.register(fixtures, "cri-conformance-fixtures")
         config.pluginmanager.register(session.make(config), "cri-conformance-session")
+    elif config.getoption("--cri-fuzz") is not None:
+        # Whoever asks for a campaign does not want other tests in its place.
+        raise pytest.UsageError("--cri-fuzz needs --cri-endpoint: name the runtime to try")
 
 
 def setting(config: pytest.Config, option: str) -> str | bool | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Generator
 from dataclasses import replace
@@ -72,6 +73,17 @@ def make(config: pytest.Config) -> Session:
         raise pytest.UsageError(f"--cri-expectations: {error}") from None
     except ResultsError as error:
         raise pytest.UsageError(f"--cri-baseline: {error}") from None
+
+
+def _ready_to_write(option: str, folder: Path) -> None:
+    """Make a folder, and see that files can be made in it. Raises pytest.UsageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        told = f"{option}: {folder} can't be made, or be written to: {error.strerror}"
+        raise pytest.UsageError(told) from None
 
 
 class SuiteModule(pytest.Module):
@@ -204,11 +216,9 @@ class Session:
     def _prepare(self) -> None:
         """Find the runtime and make it ready. Raises pytest.UsageError; nothing is left then."""
         selected(self.settings)
-        try:
-            self.settings.report.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            told = f"--cri-report: {self.settings.report} can't be made: {error.strerror}"
-            raise pytest.UsageError(told) from None
+        _ready_to_write("--cri-report", self.settings.report)
+        if self.settings.fuzz:
+            _ready_to_write("--cri-fuzz-dir", self.settings.fuzz_dir)
         for path in self.settings.report.glob("fuzz-*.json"):
             path.unlink(missing_ok=True)
         preparation = Preparation(self.settings, faults=self.matrix, pulls=self._runs_suite())

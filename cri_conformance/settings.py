@@ -16,6 +16,7 @@ from cri_conformance.contract.clause import FIRST_MINOR, Level, Minor
 from cri_conformance.contract.register import register
 from cri_conformance.contract.versions import Version
 from cri_conformance.plugin import setting
+from cri_conformance.report.text import count
 from cri_conformance.wire import endpoint
 
 DEPTHS = ("gate", "nightly")
@@ -27,6 +28,8 @@ DEFAULT_FUZZ_DIR = ".cri-fuzz"
 #: The file in which a campaign writes a finding as a test.
 FINDING_TEST = "test_finding.py"
 LOOPBACK = "127.0.0.1"
+#: The longest time that an option takes: a year. Clocks of the system end somewhere above.
+MOST_SECONDS = 366 * 86_400.0
 _HOST = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]*")
 
 
@@ -38,7 +41,7 @@ class Budget:
     steps: int = 0
 
     def __str__(self) -> str:
-        return f"{self.seconds:g} s" if self.seconds else f"{self.steps} steps"
+        return f"{self.seconds:g} s" if self.seconds else count(self.steps, "step")
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,9 @@ def read(config: pytest.Config) -> Settings:
                 endpoint.parse(given_endpoint)
     except endpoint.EndpointError as error:
         raise pytest.UsageError(str(error)) from None
+    if config.getoption("--cri-fuzz") == "":
+        # An unset variable of a CI system must not make a run of the suite of a campaign.
+        raise pytest.UsageError("--cri-fuzz is empty: say for how long, or leave it out")
     fuzz = _budget(text("--cri-fuzz"))
     seed = text("--cri-seed")
     return Settings(
@@ -220,14 +226,15 @@ def _budget(text: str) -> Budget | None:
         return None
     number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "")
     try:
-        value = float(number) if unit else int(number)
+        budget = Budget(seconds=float(number) * _UNITS[unit]) if unit else Budget(steps=int(number))
     except ValueError:
-        value = 0
-    if not 0 < value < float("inf"):
+        budget = Budget()
+    if not (0 < budget.seconds <= MOST_SECONDS or budget.steps > 0):
         raise pytest.UsageError(
-            f"--cri-fuzz is a time such as 90s, 10m or 8h, or a number of steps, not {text!r}"
+            "--cri-fuzz is a time such as 90s, 10m or 8h, a year at most, "
+            f"or a number of steps, not {text!r}"
         )
-    return Budget(seconds=value * _UNITS[unit]) if unit else Budget(steps=int(value))
+    return budget
 
 
 def _registry(text: str) -> tuple[str, int]:
@@ -251,8 +258,10 @@ def _seconds(option: str, text: str, default: float) -> float:
         value = float(text) if text else default
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise pytest.UsageError(f"{option} is a number of seconds above 0, not {text!r}")
+    if not 0 < value <= MOST_SECONDS:
+        raise pytest.UsageError(
+            f"{option} is a number of seconds above 0, a year at most, not {text!r}"
+        )
     return value
 
 

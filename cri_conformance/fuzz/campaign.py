@@ -26,8 +26,9 @@ from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.meter import Meter
 from cri_conformance.fuzz.story import Story
 from cri_conformance.fuzz.tools import Tools
-from cri_conformance.fuzz.trying import ENOUGH, Bench, Plays, Trying, came_back
+from cri_conformance.fuzz.trying import ENOUGH, Bench, Plays, Trying, came_back, longest
 from cri_conformance.malformed.oracle import Misbehaviour
+from cri_conformance.report.text import count
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.suite.repeating import MINUTE
 from cri_conformance.target import Facts, Target
@@ -129,7 +130,7 @@ class Campaign:
         self.stuck: set[str] = set()
         #: The last ids that were given to us.
         self._made: dict[str, None] = {}
-        self._trying = Trying(target, self.scope)
+        self._trying = Trying(target, self.scope, self._tell)
         self._said, self._progress = said, progress
         self._next_line, self._next_save = LINE_EVERY, 0.0
         self._stopped = ""
@@ -312,7 +313,10 @@ class Campaign:
         try:
             if once:
                 return self._trying.once(mode, finding)
+            what = finding.clause or finding.kind
+            self._said(f"{what}: tried again and made smaller, for up to {longest(finding):.0f} s")
             self._trying.again(mode, finding)
+            self._said(f"again {finding.again} of {finding.tries}, {count(finding.steps, 'step')}")
             return finding.again > 0
         finally:
             made = self._new_ids()
@@ -436,16 +440,19 @@ class Campaign:
 
     def tick(self, *, now: bool = False) -> None:
         """Tell how far it is, every now and then."""
-        self.meter.calls = self.target.client.history.mark() + self.meter.unrecorded
+        self._tell()
         seconds = self.meter.seconds
-        if seconds >= self._next_line:
-            self._next_line = seconds + LINE_EVERY
-            self._said(self.line())
         if self._progress and (now or seconds >= self._next_save):
             self._next_save = seconds + SAVE_EVERY
             scratch = self._progress.with_suffix(".tmp")
             scratch.write_text(json.dumps(self.plain()), encoding="utf-8")
             scratch.replace(self._progress)
+
+    def _tell(self) -> None:
+        self.meter.calls = self.target.client.history.mark() + self.meter.unrecorded
+        if self.meter.seconds >= self._next_line:
+            self._next_line = self.meter.seconds + LINE_EVERY
+            self._said(self.line() + ", trying one again" * self._trying.busy)
 
     def line(self) -> str:
         """The state of the campaign in one line."""

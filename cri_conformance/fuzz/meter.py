@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from cri_conformance.report.text import count
+
 #: Combinations of state, call and code that the report lists at most, the rarest first.
 LISTED = 400
 
@@ -39,11 +41,14 @@ class Meter:
     def line(self, findings: int, counted: int) -> str:
         """The campaign in one line."""
         seconds = max(self.seconds, 0.001)
-        found = f"{findings} findings, {counted} of them failures" if findings else "no findings"
+        found = "no findings"
+        if findings:
+            failures = count(counted, "of them a failure", "of them failures")
+            found = f"{count(findings, 'finding')}, {failures}"
         return (
-            f"{seconds:.0f} s, {self.steps} steps ({self.steps / seconds:.0f}/s), "
-            f"{self.calls} calls ({self.calls / seconds:.0f}/s), {self.examples} sequences, "
-            f"{len(self.met)} states × calls × codes, {found}"
+            f"{seconds:.0f} s, {count(self.steps, 'step')} ({self.steps / seconds:.0f}/s), "
+            f"{count(self.calls, 'call')} ({self.calls / seconds:.0f}/s), "
+            f"{count(self.examples, 'sequence')}, {len(self.met)} states × calls × codes, {found}"
         )
 
     def plain(self) -> dict[str, Any]:

@@ -68,8 +68,14 @@ class Plays(Protocol):
 class Trying:
     """Tries the findings of a campaign, each on a bench of its own that ``scope`` gives."""
 
-    def __init__(self, target: Target, scope: Callable[[], AbstractContextManager[Bench]]) -> None:
-        self._target, self._scope = target, scope
+    def __init__(
+        self,
+        target: Target,
+        scope: Callable[[], AbstractContextManager[Bench]],
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``tick`` is called before each try."""
+        self._target, self._scope, self._tick = target, scope, tick
         #: Whether it is at it: steps that are made now are not the campaign's.
         self.busy = False
 
@@ -92,7 +98,7 @@ class Trying:
                 self._search(mode, finding)
             elif gone:
                 self._begin_with_last(mode, finding)
-            until = time.monotonic() + SHRINK_SECONDS * (1 + finding.behind)
+            until = time.monotonic() + _seconds(finding)
             while finding.tries < TRIES and time.monotonic() < until:
                 finding.tries += 1
                 finding.again += self._shows(mode, finding, finding.story["steps"])
@@ -154,6 +160,7 @@ class Trying:
         plays: int = PLAYS,
     ) -> bool:
         """Whether a story, played again, leads to the same; if so its calls are kept."""
+        self._tick()
         history = self._target.client.history
         mark = history.mark()
         with self._scope() as bench:
@@ -165,6 +172,16 @@ class Trying:
             if again and keep:
                 finding.keep(history, mark)
             return again
+
+
+def _seconds(finding: Finding) -> float:
+    """How long it may be tried and made smaller, a search for a single step apart."""
+    return SHRINK_SECONDS * (1 + finding.behind)
+
+
+def longest(finding: Finding) -> float:
+    """How long all of it may take, about: the last try is not cut."""
+    return _seconds(finding) + SEARCH_SECONDS * finding.behind
 
 
 def shows(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:

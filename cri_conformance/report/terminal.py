@@ -212,7 +212,9 @@ def _campaigns(results: Results) -> list[Line]:
     lines: list[Line] = []
     for campaign in results["campaigns"]:
         lead = f"campaign {campaign['worker']}".strip()
-        lines.append((f"{lead}, seed {campaign['seed']}: {campaign['line']}", {}))
+        # Of several processes each draws its own from the one that all were given.
+        drawn = ", drawn from" * bool(campaign["worker"])
+        lines.append((f"{lead}{drawn or ','} seed {campaign['seed']}: {campaign['line']}", {}))
         for finding in campaign["findings"]:
             what = finding["clause"] or finding["kind"]
             found = f"FOUND {what}" if finding["counts"] else f"open {finding['clause']}".rstrip()
@@ -221,7 +223,7 @@ def _campaigns(results: Results) -> list[Line]:
                     f"  {found}: "
                     f"{one_line(finding['actual'], 160)} "
                     f"({count(finding['steps'], 'step')}, again {finding['again']}, "
-                    f"met {finding['times']} times): {visible(finding['folder'])}",
+                    f"met {count(finding['times'], 'time')}): {visible(finding['folder'])}",
                     _RED if finding["counts"] else _YELLOW,
                 )
             )

@@ -6,8 +6,9 @@ from __future__ import annotations
 import ast
 import base64
 import json
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from cri_conformance.expect.judge import Rules
 from cri_conformance.fuzz.broken import Broken
 from cri_conformance.fuzz.campaign import Campaign, CampaignFailed, seed_of
 from cri_conformance.fuzz.finding import Finding, Kind
+from cri_conformance.fuzz.meter import Meter
 from cri_conformance.fuzz.modes import UnknownMode, chosen
 from cri_conformance.fuzz.replay import check, happens
 from cri_conformance.malformed.fields import places
@@ -43,7 +45,12 @@ def preparation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preparatio
 
 
 def _campaign(
-    preparation: Preparation, fault: str = "", *, modes: tuple[str, ...], steps: int = 60
+    preparation: Preparation,
+    fault: str = "",
+    *,
+    modes: tuple[str, ...],
+    steps: int = 60,
+    said: Callable[[str], None] = lambda line: None,
 ) -> Campaign:
     facts = preparation.facts
     metadata = (("cri-fault", f"{fault}@{facts.run_nonce}-x"),) if fault else ()
@@ -51,7 +58,7 @@ def _campaign(
     target = connect(settings, facts, metadata)
     rules = Rules(register(), Minor.parse(facts.minor))
     progress = preparation.settings.report / "progress.json"
-    return Campaign(target, rules, chosen(modes), progress=progress)
+    return Campaign(target, rules, chosen(modes), said=said, progress=progress)
 
 
 @pytest.mark.parametrize("mode", ["lives", "messages", "images", "histories", "wire"])
@@ -122,9 +129,13 @@ def test_a_broken_message_that_betrays_a_panic_is_found_and_played_again(
     preparation: Preparation,
 ):
     # Whatever has a NUL in one of its texts, which boundary values have: the first is soon there.
-    campaign = _campaign(preparation, "panic-on-nul", modes=("wire",), steps=150)
+    said: list[str] = []
+    campaign = _campaign(preparation, "panic-on-nul", modes=("wire",), steps=150, said=said.append)
     with pytest.raises(CampaignFailed):
         campaign.run()
+    at = next(number for number, line in enumerate(said) if line.startswith("found: "))
+    assert said[at + 1] == "panic: tried again and made smaller, for up to 45 s"
+    assert "again 3 of 3, 1 step" in said[at + 2 :]
     found = next(iter(campaign.findings.values()))
     assert found.kind is Kind.PANIC
     assert (found.again, found.steps) == (3, 1)
@@ -161,6 +172,17 @@ def test_a_mistake_of_the_user_is_told(tmp_path: Path, capsys: pytest.CaptureFix
     assert "no replay file" in capsys.readouterr().err
     with pytest.raises(UnknownMode):
         chosen(["no-such-mode"])
+
+
+def test_one_is_told_as_one():
+    meter = Meter(steps=1, examples=1, calls=1)
+    line = re.sub(r"\d+/s", "N/s", meter.line(1, 1))
+    assert line.endswith(
+        "1 step (N/s), 1 call (N/s), 1 sequence, 0 states × calls × codes, "
+        "1 finding, 1 of them a failure"
+    )
+    assert meter.line(2, 0).endswith("2 findings, 0 of them failures")
+    assert str(Budget(steps=1)) == "1 step"
 
 
 def test_each_turn_of_each_process_has_a_seed_of_its_own():

@@ -36,7 +36,7 @@ class Mode:
             raise Misbehaviour(oracle.Kind.HANG, "ExecSync", "no answer")
 
 
-def again(mode: Any) -> Finding:
+def again(mode: Any, tick: Any = lambda: None) -> Finding:
     client = SimpleNamespace(revived=lambda seconds: True, history=History(0.0))
     target: Any = SimpleNamespace(client=client, settings=SimpleNamespace(restart_command=""))
 
@@ -47,7 +47,7 @@ def again(mode: Any) -> Finding:
         yield Bench(nothing, judge, target, nothing)
 
     found = Finding(Kind.HANG, "wire", "", "hang", "", "", 0, {"steps": list(STORY)})
-    Trying(target, scope).again(mode, found)
+    Trying(target, scope, tick).again(mode, found)
     return found
 
 
@@ -70,3 +70,10 @@ def test_what_does_not_show_again_is_kept_as_it_is():
     found = again(Mode(100))
     assert found.story["steps"] == STORY
     assert (found.again, found.tries) == (0, 3)
+
+
+def test_each_try_is_told():
+    ticks: list[int] = []
+    mode = Mode(7, 39)
+    again(mode, lambda: ticks.append(len(mode.played)))
+    assert ticks == list(range(len(mode.played)))

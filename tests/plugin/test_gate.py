@@ -32,7 +32,7 @@ def test_a_gate_is_set_up(place: Place, served: Served, capsys) -> None:
     green = place.run(*served.options, *options, "--cri-profiles=stats", "test_breaks.py")
     assert green.status == 0, green.output
     assert green.verdicts == {STABLE: "known"}
-    assert green.line("^cri: 1 known violations expected by .*known.toml")
+    assert green.line("^cri: 1 known violation expected by .*known.toml")
     assert green.line("^cri: only the profiles that are claimed: runtime, sandbox, .*stats$")
     assert green.line(f"^flaky    {STABLE}: 1 in 70: TODO")
     assert green.line(f"^review   {STABLE}: .* looked at again by 2020-02-20")

@@ -42,6 +42,13 @@ WAITS = 0.5
         (["--cri-level=MUST,WILL"], "--cri-level takes any of MUST, FIELD"),
         (["--cri-level=,"], "--cri-level takes any of MUST, FIELD"),
         (["--cri-report="], "--cri-report is empty: name a folder, or leave it out"),
+        (["--cri-fuzz="], "--cri-fuzz is empty: say for how long, or leave it out"),
+        (["--cri-fuzz=99999999999999999999s"], "--cri-fuzz is a time such as 90s"),
+        (["--cri-fuzz=9000h"], "a year at most"),
+        (["--cri-fuzz=infs"], "--cri-fuzz is a time such as 90s"),
+        (["--cri-fuzz=-5"], "--cri-fuzz is a time such as 90s"),
+        (["--cri-fuzz=s"], "--cri-fuzz is a time such as 90s"),
+        (["--cri-run-timeout=1e20"], "--cri-run-timeout is a number of seconds"),
         (["--cri-depth=deep"], "--cri-depth is gate or nightly"),
         (["--cri-seed=-1"], "--cri-seed is a whole number"),
         (["--cri-seed=²"], "--cri-seed is a whole number"),
@@ -77,6 +84,9 @@ def test_bad_value(
     [
         ["--cri-clause=nothing-of-that-name"],
         ["--cri-report=/proc/none"],
+        ["--cri-fuzz-dir=/proc/nothere", "--cri-fuzz=5"],
+        ["--cri-fuzz-dir=/etc/passwd", "--cri-fuzz=5"],
+        ["--cri-fuzz-dir=/etc/passwd/below", "--cri-fuzz=5"],
         ["--cri-image-endpoint=/none/x.sock"],
         ["--cri-runtime-handler=none-such"],
     ],
@@ -92,6 +102,32 @@ def test_bad_value_ends_a_run_with_one_line(place: Place, options: list[str]) ->
     # One option is wrong, so one is named.
     assert lines[-1].count("--cri-") <= 1
     assert place.left() == []
+
+
+@pytest.mark.parametrize("budget", ["20", ""])
+def test_a_campaign_without_a_runtime(place: Place, budget: str) -> None:
+    place.write(test_own__py="def test_own(): pass")
+    ran = place.run(f"--cri-fuzz={budget}")
+    assert ran.status == 4, ran.output
+    assert ran.line("^ERROR: --cri-fuzz needs --cri-endpoint")
+    assert "Traceback" not in ran.output
+
+
+def test_a_campaign_in_pytest_ini_is_for_runs_with_a_runtime(place: Place) -> None:
+    place.write(pytest__ini="[pytest]\ncri_fuzz = 20\n", test_own__py="def test_own(): pass")
+    assert place.run().status == 0
+
+
+def test_a_campaign_of_several_processes_says_what_each_does(place: Place) -> None:
+    told = ["--cri-endpoint=reference", "--cri-fuzz=1", "--cri-fuzz-modes=messages", "--cri-seed=7"]
+    ran = place.run(*told, "-n2", "--cri-restart-command=true")
+    assert ran.line("^cri: a campaign by 2 processes: each draws seeds of its own from 7")
+    assert ran.line("^cri: with -n nothing is restarted but .*--cri-restart-command")
+    assert ran.line("^campaign gw0, drawn from seed 7: .* 1 step ")
+    alone = place.run(*told, "--cri-restart-command=true")
+    assert alone.line("^campaign, seed 7: ")
+    assert "a campaign by" not in alone.output
+    assert "with -n" not in alone.output
 
 
 def test_unknown_clause_is_expected(pytester: pytest.Pytester) -> None:

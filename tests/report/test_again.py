@@ -44,7 +44,8 @@ def campaign(*findings: dict[str, Any]) -> Any:
         record("suite/test_fuzz.py::test_campaign", *spoken, replay="pytest of no use"),
         about=suite(command=ASKED, selection={"fuzz": "60s"}),
     )
-    made["campaigns"] = [{"worker": "", "seed": 7, "line": "", "stopped": "", "findings": findings}]
+    did = {"worker": "", "seed": 7, "steps": 30, "line": "", "stopped": "", "findings": findings}
+    made["campaigns"] = [did]
     return made
 
 
@@ -64,6 +65,29 @@ def test_each_finding_of_a_campaign_has_its_own():
 def test_what_has_no_story_can_not_be_played():
     made = campaign(finding(STOP, steps=0))
     assert again.commands(made) == {STOP: "pytest of no use"}
+
+
+def test_what_was_met_once_is_told_as_one(tmp_path: Path):
+    made = campaign(finding(STOP, steps=1))
+    html.write(made, tmp_path / "index.html")
+    page = unescape((tmp_path / "index.html").read_text(encoding="utf-8"))
+    shown = "\n".join(line for line, _ in terminal.summary_lines(made, 0))
+    assert "(1 step, again 3 of 3, met 1 time)" in shown
+    assert "1 step (found with 30), shown again 3 of 3, met 1 time by" in page
+
+
+def test_of_several_processes_it_is_said_that_each_draws_its_own(tmp_path: Path):
+    made = campaign()
+    made["campaigns"].append({**made["campaigns"][0], "worker": "gw1"})
+    html.write(made, tmp_path / "index.html")
+    page = unescape((tmp_path / "index.html").read_text(encoding="utf-8"))
+    shown = "\n".join(line for line, _ in terminal.summary_lines(made, 0))
+    for alone, other, place in (
+        ("campaign, seed 7: ", "campaign gw1, drawn from seed 7: ", shown),
+        ("one process, seed 7: ", "gw1, drawn from seed 7: ", page),
+    ):
+        assert alone in place
+        assert other in place
 
 
 def test_it_is_shown_wherever_a_finding_is(tmp_path: Path):
