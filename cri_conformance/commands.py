@@ -15,6 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+#: The exit status of what was interrupted, as shells have it.
+INTERRUPTED = 130
+
 
 class UserError(Exception):
     """What the user asked for can't be done; one line that says why."""
@@ -233,17 +236,21 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 def replay(arguments: argparse.Namespace) -> int:
     from cri_conformance.fuzz import replay
+    from cri_conformance.leaving import Leaving
     from cri_conformance.settings import Settings
     from cri_conformance.wire import endpoint
     from cri_conformance.wire.outcome import RuntimeGone
 
     name, image_name = arguments.cri_endpoint, arguments.cri_image_endpoint
+    # What sends SIGTERM, as ``timeout`` does, is to find nothing of ours left either.
+    leaving = Leaving(lambda why: None, lambda: None, lambda why: INTERRUPTED)
     try:
         if name == endpoint.AUTO:
             name, found_image = endpoint.from_crictl()
             image_name = image_name or found_image
         if name != endpoint.REFERENCE:
             endpoint.parse(name)
+        leaving.watch(0, "")
         settings = Settings(
             endpoint=name,
             image_endpoint=image_name,
@@ -252,9 +259,14 @@ def replay(arguments: argparse.Namespace) -> int:
             image_loader=arguments.cri_image_loader,
             restart_command=arguments.cri_restart_command,
         )
-        return replay.run(arguments.file, settings)
+        return replay.run(arguments.file, settings, leaving.ending)
     except (endpoint.EndpointError, replay.ReplayError, RuntimeGone) as error:
         raise UserError(str(error)) from None
+    except KeyboardInterrupt:
+        print("interrupted: what was made has been removed, nothing is known", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        leaving.end()
 
 
 def image(arguments: argparse.Namespace) -> int:

@@ -37,6 +37,8 @@ _ATTEMPTS = 2
 #: Messages that a finding keeps, and bytes of one that it keeps: the rest can be made again.
 _KEPT, _KEPT_BYTES = 20, 64 * 1024
 _GONE = (Kind.CRASH, Kind.HANG)
+#: Methods of Broken that are steps of a story.
+_TOLD = ("send", "attack")
 _NO_MORE = "which is not sent any more"
 
 
@@ -256,15 +258,17 @@ class BrokenMode:
 
     name = "wire"
     says = "broken messages and HTTP/2 frames: the runtime lives, answers, tells and leaves nothing"
+    steps, told = Broken, _TOLD
 
     def open(self, campaign: Campaign) -> BrokenPlayer:
         return BrokenPlayer(campaign)
 
-    def play(self, bench: Bench, story: Story) -> None:
+    def play(self, bench: Bench, story: Story) -> str:
         steps = Broken(bench.runtime, bench.target)
         try:
-            play(steps, story)
+            left_out = play(steps, story)
             steps.settle()
+            return left_out
         finally:
             bench.sent = list(steps.sent)
             steps.yard.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -72,6 +72,14 @@ class Mode(Plays, Protocol):
     """A way of looking."""
 
     says: str
+
+    @property
+    def steps(self) -> type:
+        """What plays its stories."""
+
+    @property
+    def told(self) -> Collection[str]:
+        """The methods of that which stories may name."""
 
     def open(self, campaign: Campaign) -> Player:
         """Raises NotExercised where this mode has nothing to look at."""

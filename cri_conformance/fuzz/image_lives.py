@@ -90,15 +90,16 @@ class ImagesMode:
 
     name = "images"
     says = "pulls, tags that move and removals, held against the model of images"
+    steps, told = Lives, _TOLD
 
     def open(self, campaign: Campaign) -> ImagesPlayer:
         return ImagesPlayer(campaign)
 
-    def play(self, bench: Bench, story: Story) -> None:
+    def play(self, bench: Bench, story: Story) -> str:
         attributes = {**_attributes(bench.tools), "judge": bench.judge}
         machine: Any = type("ImageLives", (Lives,), attributes)()
         machine.begin()
         try:
-            play(machine, story)
+            return play(machine, story)
         finally:
             machine.teardown()

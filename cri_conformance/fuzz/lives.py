@@ -303,9 +303,10 @@ class LivesMode:
 
     name = "lives"
     says = "sequences of calls on sandboxes and containers, held against the model"
+    steps, told = LivesSteps, TOLD
 
     def open(self, campaign: Campaign) -> LivesPlayer:
         return LivesPlayer(campaign)
 
-    def play(self, bench: Bench, story: Story) -> None:
-        play(LivesSteps(bench.runtime, bench.judge, bench.tools, bench.patience), story)
+    def play(self, bench: Bench, story: Story) -> str:
+        return play(LivesSteps(bench.runtime, bench.judge, bench.tools, bench.patience), story)

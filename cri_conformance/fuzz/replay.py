@@ -2,12 +2,17 @@
 """Playing a finding again: ``cri-conformance replay FILE --cri-endpoint X``, and in a test.
 
 Exit status 0: it no longer happens. 1: it still does. 2: the file or an option is wrong, or
-there is no runtime to ask.
+there is no runtime to ask. 6: nothing showed, but the story could not be played whole. 7: a mistake
+of the suite.
 """
 
 from __future__ import annotations
 
 import json
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +21,14 @@ import pytest
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.contract.verdict import Reason
+from cri_conformance.expect import NotExercised
 from cri_conformance.expect.judge import Rules
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.judging import CampaignJudge
 from cri_conformance.fuzz.modes import MODES
+from cri_conformance.fuzz.reading import wrong
 from cri_conformance.fuzz.restarting import restarts
+from cri_conformance.fuzz.story import at_pace
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.fuzz.trying import Bench, shows
 from cri_conformance.fuzz.write import FORMAT
@@ -36,6 +44,13 @@ _KEYS = {"format", "mode", "kind", "clause", "cause", "permitted", "actual", "st
 
 #: Calls that a test shows when it fails, the last ones.
 _CALLS = 30
+
+#: What is not played whole is played again, for so many seconds at most, with calls given up so
+#: much sooner or later: mostly one was answered in time, or another that once was is not.
+_PACES, _PLAY_SECONDS = (1.0, 0.5, 1.0, 2.0, 0.25), 120.0
+#: Exit statuses, as of a run.
+_NO_VERDICT, _MISTAKE = 6, 7
+_NOT_WHOLE = "could not be played whole"
 
 _HIDDEN = "what is left behind is looked for on the runtime's host, as root"
 
@@ -65,18 +80,42 @@ def load(path: Path) -> dict[str, Any]:
         raise ReplayError(f"{file}: there is no mode {document['mode']!r} in this version")
     if document["clause"] and document["clause"] not in register():
         raise ReplayError(f"{file}: the contract has no clause {document['clause']}")
+    if document["kind"] not in list(Kind):
+        raise ReplayError(f"{file}: there is no kind {document['kind']!r} of findings")
     if not document["steps"]:
         raise ReplayError(f"{file} has no steps to play: what was found came of no sequence")
+    mode = MODES[document["mode"]]
+    if reason := wrong(mode.steps, mode.told, document["steps"]):
+        raise ReplayError(f"{file}: {reason}")
     return document
+
+
+@dataclass(frozen=True)
+class _Came:
+    """What came of it: the calls are those of the last play, without those that clean up."""
+
+    again: bool
+    #: Why the story was never played whole; "" if it was.
+    missing: str
+    lines: list[str]
 
 
 def happens(target: Target, document: dict[str, Any]) -> bool:
     """Whether what a replay file tells of happens with this runtime."""
-    return _play(target, document)[0]
+    return _play(target, document).again
 
 
-def _play(target: Target, document: dict[str, Any]) -> tuple[bool, list[str]]:
-    """Whether it happens, and the calls that were made of it, without those that clean up."""
+def _play(target: Target, document: dict[str, Any]) -> _Came:
+    """Play it, some times if steps were left out and nothing showed."""
+    until = time.monotonic() + _PLAY_SECONDS
+    for pace in _PACES:
+        came = _once(target, {**document, "steps": at_pace(document["steps"], pace)})
+        if came.again or not came.missing or time.monotonic() > until:
+            break
+    return came
+
+
+def _once(target: Target, document: dict[str, Any]) -> _Came:
     history = target.client.history
     mark = history.mark()
     finding = Finding(
@@ -96,11 +135,11 @@ def _play(target: Target, document: dict[str, Any]) -> tuple[bool, list[str]]:
             judge = CampaignJudge(rules, target.client.history.mark)
             bench = Bench(runtime, judge, target, tools)
             again = shows(MODES[document["mode"]], finding, bench, document["steps"])
-            return again, in_lines(history.transcript(mark), width=160)
-    except RuntimeGone:
+            return _Came(again, bench.missing, in_lines(history.transcript(mark), width=160))
+    except RuntimeGone as error:
         # It crashed, and did not come back.
         again = finding.kind in (Kind.CRASH, Kind.HANG)
-        return again, in_lines(history.transcript(mark), width=160)
+        return _Came(again, str(error), in_lines(history.transcript(mark), width=160))
     finally:
         tools.close()
 
@@ -118,9 +157,11 @@ def check(target: Target, document: dict[str, Any]) -> None:
         pytest.skip(f"{Reason.SWITCHED_OFF}: give --cri-restart-command")
     if _hidden(target, document):
         pytest.skip(f"{Reason.NEEDS_HOST}: {_HIDDEN}")
-    again, lines = _play(target, document)
-    if again:
-        pytest.fail(_failure(document, lines), pytrace=False)
+    came = _play(target, document)
+    if came.again:
+        pytest.fail(_failure(document, came.lines), pytrace=False)
+    if came.missing:
+        raise SetupFailed(f"{_NOT_WHOLE}: {came.missing}")
 
 
 def _failure(document: dict[str, Any], lines: list[str]) -> str:
@@ -140,8 +181,11 @@ def _failure(document: dict[str, Any], lines: list[str]) -> str:
     )
 
 
-def run(path: Path, settings: Settings) -> int:
-    """Play a file against a runtime and say what came; the exit status."""
+def run(path: Path, settings: Settings, ending: Callable[[], None] = lambda: None) -> int:
+    """Play a file against a runtime and say what came; the exit status.
+
+    ``ending`` is called when all has been played, before what was made is removed.
+    """
     document = load(path)
     if restarts(document["steps"]) and not settings.restart_command:
         raise ReplayError(f"{path} restarts the runtime: give --cri-restart-command")
@@ -151,16 +195,29 @@ def run(path: Path, settings: Settings) -> int:
             try:
                 if _hidden(target, document):
                     raise ReplayError(f"{path}: {_HIDDEN}")
-                again = happens(target, document)
+                came = _play(target, document)
                 lines = in_lines(target.client.history.transcript(0), width=160)
             finally:
+                ending()
                 target.client.close()
                 preparation.clean()
     except (TargetError, SetupFailed) as error:
         raise ReplayError(of_option(settings.endpoint, error)) from None
+    except NotExercised as error:
+        came, lines = _Came(False, str(error), []), []
+    except (ReplayError, RuntimeGone):
+        raise
+    except Exception:
+        # Python's own status would say that it still happens.
+        traceback.print_exc()
+        print("a mistake of the suite, or an argument in the file that no campaign writes")
+        return _MISTAKE
     for line in lines:
         print(line)
-    verdict = "still happens" if again else "no longer happens"
+    if came.missing and not came.again:
+        print(f"{_NOT_WHOLE}: {visible(came.missing)}")
+        return _NO_VERDICT
+    verdict = "still happens" if came.again else "no longer happens"
     what = document["clause"] or document["kind"]
     print(f"{verdict}: {what}: permitted {document['permitted']}; got {document['actual']}")
-    return int(again)
+    return int(came.again)

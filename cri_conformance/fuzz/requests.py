@@ -33,6 +33,8 @@ from cri_conformance.wire.runtime import Container, Runtime, Sandbox
 #: Examples of one turn, and requests of one: what is done about an example is done for them all.
 EXAMPLES, EACH = 5, 30
 NOBODY = "f" * 64
+#: Methods of Requests that are steps of a story.
+_TOLD = ("send", "create", "spoiled", "spoiled_session")
 _OURS = Ours(
     sandboxes=("@sandbox",),
     containers=("@running", "@created"),
@@ -319,9 +321,10 @@ class RequestsMode:
 
     name = "messages"
     says = "generated requests of every call, valid or with one thing wrong"
+    steps, told = Requests, _TOLD
 
     def open(self, campaign: Campaign) -> RequestsPlayer:
         return RequestsPlayer(campaign)
 
-    def play(self, bench: Bench, story: Story) -> None:
-        play(Requests(bench.runtime, bench.judge, bench.tools), story)
+    def play(self, bench: Bench, story: Story) -> str:
+        return play(Requests(bench.runtime, bench.judge, bench.tools), story)

@@ -102,7 +102,7 @@ def decoded(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"ref"}:
             if value["ref"] not in names:
-                raise _Missing
+                raise _Missing(value["ref"])
             return names[value["ref"]]
         if value.keys() == {"message", "fields"}:
             return json_format.ParseDict(value["fields"], getattr(types, value["message"])())
@@ -112,20 +112,37 @@ def decoded(value: Any, names: dict[str, str]) -> Any:
     return value
 
 
-def play(steps: Any, story: Story) -> None:
+def play(steps: Any, story: Story) -> str:
     """Make the steps of a story; one that refers to what was not made is left out.
 
-    Raises what the steps raise.
+    Returns which was left out first, and why; "" if it was played whole. Raises what the steps
+    raise.
     """
     names: dict[str, str] = {}
-    for step in story:
+    left_out = ""
+    for number, step in enumerate(story, 1):
         try:
             arguments = decoded(step["with"], names)
-        except _Missing:
+        except _Missing as missing:
+            left_out = left_out or (
+                f"step {number}, {step['do']}, is about {missing}, which no step before it gave"
+            )
             continue
         made = getattr(steps, step["do"])(**arguments)
         if "gives" in step and made:
             names[step["gives"]] = made
+    return left_out
+
+
+def playable(story: Story) -> Story:
+    """Without the steps that are left out whenever it is played."""
+    given: set[str] = set()
+    kept = []
+    for step in story:
+        if refs(step) <= given:
+            kept.append(step)
+            given.add(step.get("gives", ""))
+    return kept
 
 
 def alone(story: Story, number: int) -> Story:
@@ -154,6 +171,16 @@ def at_other_moments(story: Story, chance: Random) -> Story:
     """With calls given up after 1 ms to 0.3 s: how long they take differs by machine and load."""
     return [
         {**step, "with": {**step["with"], "seconds": 10 ** chance.uniform(-3, -0.5)}}
+        if step["with"].get("seconds")
+        else step
+        for step in story
+    ]
+
+
+def at_pace(story: Story, factor: float) -> Story:
+    """With calls given up so much sooner or later."""
+    return [
+        {**step, "with": {**step["with"], "seconds": step["with"]["seconds"] * factor}}
         if step["with"].get("seconds")
         else step
         for step in story

@@ -15,7 +15,7 @@ from cri_conformance.expect.violation import Ended, Violation
 from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
 from cri_conformance.fuzz.judging import CampaignJudge, cause_of
 from cri_conformance.fuzz.leftovers import Leftovers, kinds
-from cri_conformance.fuzz.story import Story, alone, at_other_moments, smaller
+from cri_conformance.fuzz.story import Story, alone, at_other_moments, playable, smaller
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.malformed.oracle import Misbehaviour
 from cri_conformance.suite.repeating import MINUTE
@@ -54,6 +54,8 @@ class Bench:
     plays: int = PLAYS
     #: Whether no other process of the run makes anything.
     alone: bool = True
+    #: Why the story was never played whole; "" if it was.
+    missing: str = ""
 
 
 class Plays(Protocol):
@@ -61,8 +63,11 @@ class Plays(Protocol):
 
     name: str
 
-    def play(self, bench: Bench, story: Story) -> None:
-        """Play a story of this mode. Raises Violation or RuntimeGone if it goes wrong again."""
+    def play(self, bench: Bench, story: Story) -> str:
+        """Play a story of this mode; what was left out of it, "" for nothing.
+
+        Raises Violation or RuntimeGone if it goes wrong again.
+        """
 
 
 class Trying:
@@ -78,6 +83,8 @@ class Trying:
         self._target, self._scope, self._tick = target, scope, tick
         #: Whether it is at it: steps that are made now are not the campaign's.
         self.busy = False
+        #: Why the story was not played whole in the last try.
+        self._missing = ""
 
     def once(self, mode: Plays, finding: Finding) -> bool:
         """Whether a finding shows when its story is played a single time."""
@@ -99,9 +106,15 @@ class Trying:
             elif gone:
                 self._begin_with_last(mode, finding)
             until = time.monotonic() + _seconds(finding)
+            parts = 0
             while finding.tries < TRIES and time.monotonic() < until:
+                again = self._shows(mode, finding, finding.story["steps"])
+                if not again and self._missing and parts < TRIES:
+                    # What matters may not have been sent: that was no try.
+                    parts += 1
+                    continue
                 finding.tries += 1
-                finding.again += self._shows(mode, finding, finding.story["steps"])
+                finding.again += again
                 if finding.again >= ENOUGH or finding.tries - finding.again > TRIES - ENOUGH:
                     break
             if finding.again >= ENOUGH:
@@ -148,7 +161,7 @@ class Trying:
             if len(smallest) > 1:
                 shows(smallest[-1:])
             smaller(smallest, shows)
-        finding.story["steps"] = smallest
+        finding.story["steps"] = playable(smallest)
 
     def _shows(
         self,
@@ -166,6 +179,7 @@ class Trying:
         with self._scope() as bench:
             bench.plays = plays
             again = shows(mode, finding, bench, story)
+            self._missing = bench.missing
             if again and bench.sent:
                 finding.sent = bench.sent
             # Not what the bench makes to clean up.
@@ -185,7 +199,7 @@ def longest(finding: Finding) -> float:
 
 
 def shows(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
-    """Whether a story, played on a bench, leads to the same finding."""
+    """Whether a story, played on a bench, leads to the same finding; ``bench.missing`` is set."""
     bench.judge.rules = replace(
         bench.judge.rules,
         selected=frozenset({finding.clause}) if finding.clause else frozenset(),
@@ -195,7 +209,7 @@ def shows(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
     if finding.behind:
         return _leaves(mode, finding, bench, story)
     try:
-        mode.play(bench, story)
+        bench.missing = mode.play(bench, story)
     except Violation as error:
         return error.clause.id == finding.clause and cause_of(error.actual) == finding.cause
     except Unspoken as error:
@@ -211,8 +225,8 @@ def shows(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
         if not came_back(bench.target):
             raise
         return finding.kind in (Kind.CRASH, Kind.HANG)
-    except (Ended, SetupFailed):
-        return False
+    except (Ended, SetupFailed) as error:
+        bench.missing = str(error)
     return False
 
 
@@ -223,20 +237,31 @@ def _leaves(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
     wanted = set(finding.cause.split("; "))
     until = time.monotonic() + PLAY_SECONDS
     chance = Random(0)
+    missing: list[str] = []
     for number in range(bench.plays):
         if time.monotonic() > until:
             break
+        left_out = ""
         try:
-            mode.play(bench, at_other_moments(story, chance) if number else story)
-        except (Violation, Unspoken, Misbehaviour, Ended, SetupFailed):
+            left_out = mode.play(bench, at_other_moments(story, chance) if number else story)
+        except (Violation, Unspoken, Misbehaviour):
             pass  # Whatever else is wrong: only what is left counts.
+        except (Ended, SetupFailed) as error:
+            left_out = str(error)
         except RuntimeGone:
             if not came_back(bench.target):
                 raise
+        missing.append(left_out)
         bench.runtime.end()
         if wanted.intersection(kinds(leftovers.left(bench.target.workshop.ids - before))):
             return True
+    bench.missing = least(missing)
     return False
+
+
+def least(missing: list[str]) -> str:
+    """What was missing in each of several plays: nothing, if one of them was whole."""
+    return min(missing, key=len, default="")
 
 
 def came_back(target: Target) -> bool:

@@ -25,8 +25,8 @@ from cri_conformance.fuzz.restarting import restarts
 from cri_conformance.report.files import write_text
 from cri_conformance.settings import FINDING_TEST, Settings
 from cri_conformance.target import Facts
-from cri_conformance.wire.history import Call, in_lines
-from cri_conformance.wire.outcome import Ok
+from cri_conformance.wire.history import Call, StreamRecord, in_lines
+from cri_conformance.wire.outcome import Ok, Outcome
 
 FORMAT = 1
 #: Calls that only looked are not told in a script, but for the last ones.
@@ -53,10 +53,14 @@ def finding(found: Finding, facts: Facts, settings: Settings) -> None:
     write_text(folder / "transcript.txt", _transcript(found, facts, settings))
     if found.steps:
         write_text(folder / FINDING_TEST, _test(found, whole))
-    if found.behind or restarts(found.story.get("steps", [])):
+    script = folder / "crictl.sh"
+    # Of an earlier campaign, with other steps.
+    script.unlink(missing_ok=True)
+    # What ``wire`` sends no client can say: there are only the calls around it.
+    if found.behind or found.mode == "wire" or restarts(found.story.get("steps", [])):
         return
-    if script := crictl.script(found.line(), _telling(found.raw)):
-        write_text(folder / "crictl.sh", script)
+    if text := crictl.script(found.line(), _telling(found.raw)):
+        write_text(script, text)
 
 
 def document(found: Finding, facts: Facts) -> dict[str, object]:
@@ -85,19 +89,25 @@ def calls(raw: Iterable[Call]) -> list[dict[str, Any]]:
     for call in raw:
         request = json_format.MessageToDict(call.request, preserving_proto_field_name=True)
         one: dict[str, Any] = {"rpc": call.rpc, "request": _named(request, names)}
-        if isinstance(call.outcome, Ok):
+        outcome: Outcome | StreamRecord | None = call.outcome
+        if isinstance(outcome, StreamRecord):
+            one["brought"], outcome = outcome.in_words(), outcome.outcome
+        one["outcome"] = "OPENED" if outcome is None else str(outcome)
+        if isinstance(outcome, Ok):
             one["outcome"] = "OK"
             for rpc, field, stem in (
                 ("RunPodSandbox", "pod_sandbox_id", "sandbox"),
                 ("CreateContainer", "container_id", "container"),
             ):
-                made = getattr(call.outcome.response, field, "") if call.rpc == rpc else ""
+                made = getattr(outcome.response, field, "") if call.rpc == rpc else ""
                 if made:
                     number = sum(name.startswith(f"${{{stem}") for name in names.values()) + 1
                     one["gives"] = names.setdefault(made, f"${{{stem}{number}}}")
-        else:
-            one["outcome"] = str(call.outcome)
         found.append(one)
+    for one in found:
+        if "brought" in one:
+            # Also of what was made after the stream was opened.
+            one["brought"] = _named(one["brought"], names)
     return found
 
 

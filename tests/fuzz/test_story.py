@@ -9,7 +9,15 @@ from typing import Any
 
 from cri_conformance.api import types
 from cri_conformance.fuzz.judging import cause_of
-from cri_conformance.fuzz.story import Recorder, alone, at_other_moments, play, smaller
+from cri_conformance.fuzz.story import (
+    Recorder,
+    alone,
+    at_other_moments,
+    at_pace,
+    play,
+    playable,
+    smaller,
+)
 
 
 class Steps:
@@ -44,14 +52,18 @@ def test_a_story_says_nothing_of_the_ids_of_its_run():
 
 def test_a_story_played_again_makes_the_same_calls():
     steps = Steps()
-    play(steps, json.loads(json.dumps(_recorded().story)))
+    assert not play(steps, json.loads(json.dumps(_recorded().story)))
     assert steps.seen == _recorded().inner.seen
 
 
 def test_a_step_about_what_was_not_made_is_left_out():
     steps = Steps()
-    play(steps, _recorded().story[1:])
+    story = _recorded().story
+    left_out = play(steps, story[1:])
     assert steps.seen == [None]
+    assert left_out == "step 2, stop, is about m1, which no step before it gave"
+    assert playable(story[1:]) == story[1:2]
+    assert playable(story) == story
 
 
 def test_the_smallest_story_has_only_what_is_needed():
@@ -100,6 +112,11 @@ def test_a_step_alone_has_what_it_needs_and_no_more():
     assert alone(story, 4) == [story[0], story[2], story[4]]
     assert alone(story, 5) == [story[1], story[3], story[5]]
     assert alone(story, 1) == [story[1]]
+
+
+def test_calls_are_given_up_sooner_and_all_else_is_as_it_was():
+    story = [_step("start", seconds=0.5, way="cancel"), _step("stop"), _step("ask", seconds=0.0)]
+    assert at_pace(story, 0.5) == [_step("start", seconds=0.25, way="cancel"), *story[1:]]
 
 
 def test_other_moments_leave_all_else_as_it_was():

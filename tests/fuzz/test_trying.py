@@ -30,10 +30,11 @@ class Mode:
     def __init__(self, *deadly: int) -> None:
         self.deadly, self.played = set(deadly), []
 
-    def play(self, bench: Bench, story: Story) -> None:
+    def play(self, bench: Bench, story: Story) -> str:
         self.played.append(len(story))
         if self.deadly <= {step["with"]["n"] for step in story}:
             raise Misbehaviour(oracle.Kind.HANG, "ExecSync", "no answer")
+        return ""
 
 
 def again(mode: Any, tick: Any = lambda: None) -> Finding:
@@ -64,6 +65,21 @@ def test_where_that_is_not_enough_all_of_it_is_tried_and_made_smaller():
     found = again(mode)
     assert found.story["steps"] == [STORY[7], STORY[39]]
     assert mode.played[:2] == [1, 40]
+
+
+class InParts(Mode):
+    """Leaves steps out in the first tries, in which nothing shows."""
+
+    def play(self, bench: Bench, story: Story) -> str:
+        if len(story) == len(STORY) and self.played.count(len(STORY)) < 3:
+            self.played.append(len(story))
+            return "step 2 is about what was not made"
+        return super().play(bench, story)
+
+
+def test_what_was_not_played_whole_is_no_try():
+    found = again(InParts(7, 39))
+    assert (found.again, found.tries) == (3, 3)
 
 
 def test_what_does_not_show_again_is_kept_as_it_is():

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replay files that are edited, of another version, or can't be played whole; and their writing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cri_conformance import cli
+from cri_conformance.api import types
+from cri_conformance.fuzz import write
+from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
+from cri_conformance.fuzz.judging import cause_of
+from cri_conformance.fuzz.lives import LivesMode
+from cri_conformance.fuzz.modes import MODES
+from cri_conformance.fuzz.replay import ReplayError, check, happens, load
+from cri_conformance.fuzz.story import Story
+from cri_conformance.fuzz.trying import Bench
+from cri_conformance.settings import Settings
+from cri_conformance.target import Preparation, Target, connect
+from cri_conformance.wire.client import request_of
+from cri_conformance.wire.history import Call, StreamRecord
+from cri_conformance.wire.outcome import Ok, SetupFailed
+
+WRONG = "listed twice"
+MISSING = "step 2 is about s1, which no step before it gave"
+RUN: dict[str, Any] = {"do": "run", "with": {}, "gives": "r1"}
+_REF = {"ref": "r1"}
+
+
+def _document(*steps: Any, mode: str = "lives", **more: Any) -> dict[str, Any]:
+    made = {
+        "format": write.FORMAT,
+        "mode": mode,
+        "kind": "open",
+        "clause": "",
+        "cause": cause_of(WRONG),
+        "permitted": "once",
+        "actual": WRONG,
+        "steps": list(steps),
+    }
+    return {**made, **more}
+
+
+def _file(folder: Path, document: dict[str, Any]) -> Path:
+    file = folder / "replay.json"
+    file.write_text(json.dumps(document))
+    return file
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    settings = Settings("reference", report=tmp_path_factory.mktemp("replay"))
+    with Preparation(settings) as preparation:
+        made = connect(settings, preparation.facts)
+        yield made
+        made.client.close()
+
+
+class InParts(LivesMode):
+    """Leaves steps out in so many plays; then what is wrong shows, if anything is."""
+
+    def __init__(self, parts: int, *, wrong: bool) -> None:
+        self.parts, self.wrong, self.played = parts, wrong, 0
+
+    def play(self, bench: Bench, story: Story) -> str:
+        self.played += 1
+        if self.played <= self.parts:
+            return MISSING
+        if self.wrong:
+            raise Unspoken("once", WRONG)
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("parts", "wrong", "played"), [(0, False, 1), (3, True, 4), (3, False, 4), (9, True, 5)]
+)
+def test_what_was_not_played_whole_is_played_again(
+    target: Target, monkeypatch: pytest.MonkeyPatch, parts: int, wrong: bool, played: int
+):
+    mode = InParts(parts, wrong=wrong)
+    monkeypatch.setitem(MODES, "lives", mode)
+    assert happens(target, _document(RUN)) is (wrong and parts < played)
+    assert mode.played == played
+
+
+def test_a_test_of_what_can_not_be_played_whole_says_so(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(MODES, "lives", InParts(9, wrong=True))
+    with pytest.raises(SetupFailed, match=f"could not be played whole: {MISSING}"):
+        check(target, _document(RUN))
+
+
+def test_a_step_about_nothing_is_no_all_clear(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    lost = {"do": "on_sandbox", "with": {"call": "StopPodSandbox", "sandbox": {"ref": "zz"}}}
+    file = _file(tmp_path, _document(RUN, lost))
+    assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 6
+    said = capsys.readouterr().out.splitlines()[-1]
+    why = "step 2, on_sandbox, is about zz, which no step before it gave"
+    assert said == f"could not be played whole: {why}"
+
+
+def test_what_no_campaign_writes_is_not_told_as_what_was_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    odd = {"do": "on_sandbox", "with": {"call": "NoSuchCall", "sandbox": _REF}}
+    file = _file(tmp_path, _document(RUN, odd))
+    assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 7
+    assert "a mistake of the suite, or" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (_document(RUN, {"do": "rm_rf", "with": {}}), "step 2 is 'rm_rf'"),
+        (_document({"do": "__init__", "with": {}}), "step 1 is '__init__'"),
+        (_document({"do": "alive", "with": {"kind": 1}}), "step 1 is 'alive'"),
+        (_document({"do": "send", "with": {}}, mode="images"), "step 1 is 'send'"),
+        (_document({"do": "run", "with": {"x": 1}}), "run: got an unexpected keyword"),
+        (_document({"do": "create", "with": {}}), "create: missing a required argument"),
+        (_document({"do": "create", "with": {"sandbox": 7}}), "create: sandbox is 7"),
+        (
+            _document({"do": "run_patched", "with": {"patch": {"message": "No", "fields": {}}}}),
+            "run_patched: ",
+        ),
+        (
+            _document(
+                {
+                    "do": "run_patched",
+                    "with": {"patch": {"message": "PodSandboxConfig", "fields": 1}},
+                }
+            ),
+            "run_patched: ",
+        ),
+        (_document({"do": "create", "with": {"sandbox": {"ref": []}}}), "create: "),
+        (_document({"do": "run"}), "step 1 is no step"),
+        (_document("run"), "step 1 is no step"),
+        (_document(steps="abc"), "its steps are no list"),
+        (_document(RUN, kind="odd"), "no kind 'odd'"),
+    ],
+)
+def test_a_file_that_can_not_be_played_is_refused_before_anything_is_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], document: dict[str, Any], said: str
+):
+    file = _file(tmp_path, document)
+    assert cli.main(["replay", str(file), "--cri-endpoint", f"unix://{tmp_path}/none"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert str(file) in line
+    assert said in line
+
+
+def test_steps_of_every_mode_are_taken(tmp_path: Path):
+    nothing = {"do": "open_call", "with": {"call": "x", "container": _REF, "resources": None}}
+    patch = {"message": "PodSandboxConfig", "fields": {"hostname": "h"}}
+    crowd = {"kinds": ["created"], "calls": [], "seconds": 1}
+    for document in (
+        _document(
+            RUN,
+            nothing,
+            {"do": "run_patched", "with": {"patch": patch}},
+            {"do": "restart_crowded", "with": crowd},
+            {"do": "on_container", "with": {"call": "x", "container": _REF, "timeout": 1}},
+        ),
+        _document({"do": "remove", "with": {"place": 1, "by_digest": True}}, mode="images"),
+        _document({"do": "beside", "with": {"lane": 1, "call": "x"}}, mode="histories"),
+        _document({"do": "spoiled", "with": {"row": "x"}}, mode="messages"),
+        _document({"do": "send", "with": {"base": "x", "mutations": [{}]}}, mode="wire"),
+    ):
+        assert load(_file(tmp_path, document)) == document
+    with pytest.raises(ReplayError):
+        load(_file(tmp_path, _document({"do": "pull", "with": {"place": True}}, mode="images")))
+
+
+def test_what_a_stream_brought_is_told_in_words():
+    container = "c" * 64
+    opened = StreamRecord()
+    opened.add(types.ContainerEventResponse(container_id=container))
+    events = request_of("GetContainerEvents")
+    created = types.CreateContainerResponse(container_id=container)
+    first, _, last = write.calls(
+        [
+            Call(1, 0.0, 0.1, "GetContainerEvents", events, opened, 1),
+            Call(2, 0.2, 0.1, "CreateContainer", request_of("CreateContainer"), Ok(created), 1),
+            Call(3, 0.3, 0.1, "GetContainerEvents", events, opened.ended(Ok(None)), 1),
+        ]
+    )
+    assert first["outcome"] == "OPENED"
+    assert first["brought"]["messages"] == 1
+    assert first["brought"]["0"]["container_id"] == "${container1}"
+    assert (last["outcome"], last["brought"]) == ("OK", {"messages": 1})
+
+
+@pytest.mark.parametrize(("mode", "said"), [("lives", True), ("wire", False)])
+def test_what_is_below_a_client_has_no_crictl_script(tmp_path: Path, mode: str, said: bool):
+    settings = Settings("reference", fuzz_dir=tmp_path)
+    facts: Any = SimpleNamespace(runtime_name="r", runtime_version="1")
+    request = request_of("RemoveContainer", container_id="c" * 64)
+    answer = Ok(types.RemoveContainerResponse())
+    found = Finding(Kind.LEAK, mode, "", "cause", "nothing is left", "a sandbox", 0)
+    found.raw = [Call(1, 0.0, 0.1, "RemoveContainer", request, answer, 1)]
+    # As an earlier version left it.
+    folder = tmp_path / "findings" / f"r-1-{found.name}"
+    folder.mkdir(parents=True)
+    (folder / "crictl.sh").write_text("old")
+    write.finding(found, facts, settings)
+    script = Path(found.folder, "crictl.sh")
+    assert script.exists() is said
+    assert not said or "crictl rm -f" in script.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_good_order(tmp_path: Path, number: int):
+    file = _file(tmp_path, _document(*[RUN] * 3000))
+    # A socket's path is short.
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "cri_conformance.cli",
+                "replay",
+                file,
+                "--cri-endpoint=reference",
+            ],
+            env={**os.environ, "TMPDIR": folder},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            until = time.monotonic() + 30
+            while not list(Path(folder).glob("*/logs")) and time.monotonic() < until:
+                time.sleep(0.1)
+            time.sleep(1)
+            process.send_signal(number)
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+        assert said == "interrupted: what was made has been removed, nothing is known\n"
+        assert process.returncode == 130
+        assert not list(Path(folder).iterdir())
