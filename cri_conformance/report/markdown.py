@@ -12,7 +12,7 @@ from pathlib import Path
 from cri_conformance.contract.verdict import Verdict
 from cri_conformance.report import again, reasons
 from cri_conformance.report.files import write_text
-from cri_conformance.report.schema import Baseline, ClauseResult, Results
+from cri_conformance.report.schema import Baseline, Results
 from cri_conformance.report.text import one_line, took
 from cri_conformance.report.view import banner
 
@@ -74,7 +74,8 @@ def render(results: Results) -> str:
             ]
             if replay := replays.get(clause["id"]):
                 lines.append(f"  - again: {code(replay, 1000)}")
-        lines += _rest(of[Verdict.BROKEN])
+        lines += _rest(len(of[Verdict.BROKEN]))
+    lines += _found(results)
     if results["stale"]:
         lines += ["", "### Expected to break, and held", ""]
         lines += [f"- {code(name)}: remove its entry" for name in results["stale"][:SHOWN]]
@@ -87,7 +88,7 @@ def render(results: Results) -> str:
             entries = [
                 f"- {code(c['id'])}: {code(c['reason'] or c['actual'])}" for c in of[verdict]
             ]
-            lines += _folded(title, [*entries[:SHOWN], *_rest(of[verdict])], len(entries))
+            lines += _folded(title, [*entries[:SHOWN], *_rest(len(of[verdict]))], len(entries))
     if of[Verdict.NOT_EXERCISED]:
         groups = reasons.grouped(of[Verdict.NOT_EXERCISED])
         entries = [f"- {reason}: {len(group)}" for reason, group in groups.items()]
@@ -97,6 +98,28 @@ def render(results: Results) -> str:
 
 _ORDER = ("held", "broken", "known", "warned", "recorded", "error", "not exercised", "stale")
 _BLAMES = {"environment": "environment or runtime", "suite": "mistake of the suite"}
+
+
+def _found(results: Results) -> list[str]:
+    """What campaigns found, and how to see it again."""
+    findings = [finding for campaign in results["campaigns"] for finding in campaign["findings"]]
+    if not findings:
+        return []
+    lines = ["", "### Found by the campaign", ""]
+    findings.sort(key=lambda finding: not finding["counts"])
+    for finding in findings[:SHOWN]:
+        what = finding["clause"] or finding["kind"]
+        fails = "" if finding["counts"] else " (fails no run)"
+        lines += [
+            f"- {code(what)}{fails}, again in {finding['again']} tries",
+            f"  - permitted: {code(finding['permitted'])}",
+            f"  - seen: {code(finding['actual'])}",
+        ]
+        if replay := again.of_finding(finding, results):
+            lines.append(f"  - again: {code(replay, 1000)}")
+        elif finding["folder"]:
+            lines.append(f"  - its files: {code(finding['folder'], 1000)}")
+    return [*lines, *_rest(len(findings))]
 
 
 def _against(base: Baseline) -> list[tuple[str, list[str]]]:
@@ -121,8 +144,8 @@ def _prose(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~$@#!])", r"\\\1", line)
 
 
-def _rest(clauses: list[ClauseResult]) -> list[str]:
-    more = len(clauses) - SHOWN
+def _rest(number: int) -> list[str]:
+    more = number - SHOWN
     return [f"- and {more} more: see the report"] if more > 0 else []
 
 

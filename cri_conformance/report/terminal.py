@@ -210,6 +210,8 @@ def _not_exercised(clauses: list[ClauseResult]) -> list[Line]:
 def _campaigns(results: Results) -> list[Line]:
     """What each process of a campaign did, and where its findings lie."""
     lines: list[Line] = []
+    # Of a broken clause it is said where the clause is; a campaign that was interrupted has none.
+    said_before = set(again.commands(results).values())
     for campaign in results["campaigns"]:
         lead = f"campaign {campaign['worker']}".strip()
         # Of several processes each draws its own from the one that all were given.
@@ -227,8 +229,8 @@ def _campaigns(results: Results) -> list[Line]:
                     _RED if finding["counts"] else _YELLOW,
                 )
             )
-            if not finding["clause"] and (command := again.of_finding(finding, results)):
-                # Of a clause it is said where the clause is.
+            command = again.of_finding(finding, results)
+            if command and command not in said_before:
                 lines.append((f"    {visible(command)}", {}))
     return lines
 
@@ -285,7 +287,7 @@ def said(results: Results) -> Line:
     text, markup = {
         Ending.HELD: ("the contract held, as far as it was exercised", _GREEN),
         Ending.BROKEN: (f"the contract is broken in {count(broken, 'clause')}", _RED),
-        Ending.INTERRUPTED: ("interrupted: what stands above is not the whole", _YELLOW),
+        Ending.INTERRUPTED: (f"{stopped}: what stands above is not the whole", _YELLOW),
         Ending.NOTHING: ("nothing was judged", _RED),
         Ending.NO_VERDICT: (
             f"no verdict: the environment or the runtime failed{f': {stopped}' if stopped else ''}",
@@ -300,8 +302,9 @@ def said(results: Results) -> Line:
             text = "what was expected to break held: the expectations file is stale"
         elif any(test["blame"] == "runtime" for test in results["tests"]):
             text = "the runtime misbehaved: see the failures"
-    if end is Ending.BROKEN and failures(results):
-        text = f"the campaign found {count(len(failures(results)), 'failure')}"
+    if failures(results) and end in (Ending.BROKEN, Ending.INTERRUPTED):
+        campaign = f"the campaign found {count(len(failures(results)), 'failure')}"
+        text = campaign if end is Ending.BROKEN else f"{text}; {campaign}"
     if end is Ending.HELD and results["campaigns"]:
         text = "the campaign found nothing that counts"
     if end is Ending.HELD and results["summary"]["known"]:

@@ -100,5 +100,20 @@ def test_it_is_shown_wherever_a_finding_is(tmp_path: Path):
         assert f"cri-conformance replay .cri-fuzz/findings/{STOP} {PLAYED}" in place
         assert "of no use" not in place
     # A leak is no clause's: it has a line of its own where findings are told.
-    for place in (shown, page):
+    for place in (shown, page, (tmp_path / "summary.md").read_text(encoding="utf-8")):
         assert f"cri-conformance replay .cri-fuzz/findings/leak {PLAYED}" in place
+
+
+def test_a_campaign_that_was_interrupted_tells_its_findings_too():
+    # Its test never came to speak of any clause.
+    made = campaign(finding(""), finding("", counts=False, kind="open", folder="other"))
+    made["campaigns"][0]["findings"] += (finding(STOP),)
+    made["suite"] |= {"complete": False, "stopped": "interrupted: by somebody"}
+    shown = "\n".join(line for line, _ in terminal.summary_lines(made, 0))
+    summary = markdown.render(made)
+    for place in (shown, summary):
+        for folder in (f".cri-fuzz/findings/{STOP}", ".cri-fuzz/findings/leak", "other"):
+            assert place.count(f"cri-conformance replay {folder} {PLAYED}") == 1
+    assert "NOT_FOUND" in summary
+    end = "interrupted: by somebody: what stands above is not the whole"
+    assert shown.splitlines()[-1] == f"{end}; the campaign found 2 failures"
