@@ -183,6 +183,7 @@ def fault(arguments: argparse.Namespace) -> int:
 
 def report(arguments: argparse.Namespace) -> int:
     from cri_conformance.report import journal, load, remade, terminal
+    from cri_conformance.report.exit import failures
     from cri_conformance.report.folder import PAGE, write
 
     folder: Path = arguments.folder
@@ -196,7 +197,8 @@ def report(arguments: argparse.Namespace) -> int:
     for line, _ in terminal.summary_lines(results, 0):
         print(line)
     print(f"report: {folder / PAGE}")
-    return 0
+    # Also of a run that never came to say so itself.
+    return int(bool(results["summary"]["broken"] or failures(results)))
 
 
 def sweep(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ The only process without pytest-xdist leads too. Workers run tests and know none
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import sys
@@ -24,8 +23,8 @@ from cri_conformance import records
 from cri_conformance.contract import expectations
 from cri_conformance.contract.profiles import NAMES
 from cri_conformance.contract.register import register
+from cri_conformance.report import campaigns, folder, github, journal, junit, load, terminal
 from cri_conformance.report import exit as exit_codes
-from cri_conformance.report import folder, github, journal, junit, load, terminal
 from cri_conformance.report.collect import Collector
 from cri_conformance.report.environment import environment
 from cri_conformance.report.journal import Journal
@@ -171,7 +170,7 @@ class Reporting:
             self._about_target(),
             environment(),
             [*self._leftovers, *left],
-            self._campaigns(),
+            campaigns.read(self._settings.report),
         )
         where = self._settings.report
         try:
@@ -193,14 +192,6 @@ class Reporting:
     @property
     def _matrix(self) -> bool:
         return bool(getattr(self._config.option, "cri_matrix", False))
-
-    def _campaigns(self) -> list[dict[str, Any]]:
-        """The last state of each process of a campaign."""
-        found = []
-        for path in sorted(self._settings.report.glob("fuzz-*.json")):
-            with contextlib.suppress(OSError, ValueError):
-                found.append(json.loads(path.read_text(encoding="utf-8")))
-        return found
 
     # -- what is said ----------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from cri_conformance.expect.explore import Depth
 from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import NotExercised, SuiteMistake
 from cri_conformance.leaving import Leaving, heed, starting_others
+from cri_conformance.report import campaigns
 from cri_conformance.report.exit import INTERRUPTED
 from cri_conformance.report.load import ResultsError
 from cri_conformance.report.schema import FORGOTTEN
@@ -178,7 +179,7 @@ class Session:
 
     def progress_file(self, worker: str) -> Path:
         """Where a process of a campaign keeps its last state."""
-        return self.settings.report / f"fuzz-{worker or 'main'}.json"
+        return campaigns.file(self.settings.report, worker)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -219,8 +220,7 @@ class Session:
         _ready_to_write("--cri-report", self.settings.report)
         if self.settings.fuzz:
             _ready_to_write("--cri-fuzz-dir", self.settings.fuzz_dir)
-        for path in self.settings.report.glob("fuzz-*.json"):
-            path.unlink(missing_ok=True)
+        campaigns.clear(self.settings.report)
         preparation = Preparation(self.settings, faults=self.matrix, pulls=self._runs_suite())
         try:
             self.facts = preparation.__enter__().facts

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cri_conformance.contract.narrowing import narrowed
 from cri_conformance.contract.register import register
-from cri_conformance.report import journal
+from cri_conformance.report import campaigns, journal
 from cri_conformance.report.collect import Collector
 from cri_conformance.report.exit import INTERRUPTED
 from cri_conformance.report.load import load
@@ -42,5 +42,9 @@ def results(folder: Path, bound: Callable[[], dict[str, list[str]]]) -> Results:
         collector.add(record)
     about = {**suite, "seconds": read.seconds, "stopped": STOPPED}
     return collector.results(
-        about, read.begin["target"], read.begin["environment"], read.begin["leftovers"]
+        about,
+        read.begin["target"],
+        read.begin["environment"],
+        read.begin["leftovers"],
+        campaigns.read(folder),
     )

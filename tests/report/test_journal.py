@@ -7,12 +7,14 @@ import json
 
 import pytest
 
-from cri_conformance.report import folder, journal, remade
+from cri_conformance import cli
+from cri_conformance.report import campaigns, folder, journal, remade
 from cri_conformance.report.environment import environment
 from cri_conformance.report.journal import Journal, JournalError
 from cri_conformance.report.load import ResultsError
 
 from .fakes import found, record, suite, target
+from .test_again import finding
 
 CLAUSE = "RuntimeService.Version.stable"
 BEGIN = {
@@ -85,6 +87,26 @@ def test_the_report_of_it(tmp_path, writing):
     assert read["suite"]["stopped"] == remade.STOPPED
     assert read["suite"]["seconds"] == 1.5
     assert "INTERRUPTED" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_what_a_killed_campaign_had_found(tmp_path, writing, capsys):
+    state = {"worker": "", "seed": 7, "line": "2 steps", "stopped": "", "findings": []}
+    campaigns.file(tmp_path, "gw0").write_text(json.dumps({**state, "worker": "gw0"}))
+    campaigns.file(tmp_path, "gw1").write_text("[]")
+    campaigns.file(tmp_path, "gw2").write_text('{"cut sh')
+    assert cli.main(["report", str(tmp_path)]) == 0
+    capsys.readouterr()
+    file = campaigns.file(tmp_path, "")
+    file.write_text(json.dumps({**state, "findings": [finding("")]}), encoding="utf-8")
+    assert cli.main(["report", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert "FOUND leak" in told
+    assert "cri-conformance replay .cri-fuzz/findings/leak" in told
+    assert "the run was killed" in told.splitlines()[-2]
+    read = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert [campaign["worker"] for campaign in read["campaigns"]] == ["gw0", ""]
+    campaigns.clear(tmp_path)
+    assert campaigns.read(tmp_path) == []
 
 
 def test_the_page_of_a_run_that_came_to_its_end_is_made_again(tmp_path, writing):

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of a campaign, as each of them keeps its last state beside the report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+
+def file(folder: Path, worker: str) -> Path:
+    """Where a process keeps it."""
+    return folder / f"fuzz-{worker or 'main'}.json"
+
+
+def clear(folder: Path) -> None:
+    """Remove those of a run before."""
+    for path in folder.glob("fuzz-*.json"):
+        path.unlink(missing_ok=True)
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The last state of each, whether it came to its end or not."""
+    found = []
+    for path in sorted(folder.glob("fuzz-*.json")):
+        with contextlib.suppress(OSError, ValueError):
+            made = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(made, dict):
+                found.append(made)
+    return found
