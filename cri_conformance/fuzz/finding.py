@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -46,6 +47,8 @@ class Finding:
     seed: int
     story: dict[str, Any] = field(default_factory=dict)
     calls: list[CallRecord] = field(default_factory=list)
+    #: Ids of the objects that it was about when it was found.
+    about: tuple[str, ...] = ()
     #: The same calls as messages.
     raw: list[Call] = field(default_factory=list)
     #: What was sent below the types of a client: "rpc", "bytes" as base64, "outcome".
@@ -75,9 +78,14 @@ class Finding:
         digest = hashlib.sha256(f"{self.clause}\n{self.cause}".encode()).hexdigest()[:8]
         return f"{self.kind}-{self.clause or self.mode}-{digest}"
 
-    def keep(self, history: History, mark: int, until: int | None = None) -> None:
-        """Keep the calls between two marks of a history, as those that led to it."""
-        self.calls = history.transcript(mark, until=until)
+    def keep(
+        self, history: History, mark: int, until: int | None = None, about: Iterable[str] = ()
+    ) -> None:
+        """Keep the calls between two marks of a history, as those that led to it.
+
+        ``about``: ids of the objects that it is about.
+        """
+        self.calls = history.transcript(mark, about, until)
         self.raw = [call for call in history.since(mark) if until is None or call.number <= until]
 
     def line(self) -> str:

@@ -10,7 +10,7 @@ from cri_conformance.report.brief import Piece, pieces, whole, whole_line
 from cri_conformance.report.schema import ClauseResult, TestRecord
 from cri_conformance.report.text import took, visible
 from cri_conformance.report.timeline import Timeline, timeline
-from cri_conformance.wire.history import CallRecord, in_lines
+from cri_conformance.wire.history import CallRecord, in_line
 
 #: Calls that a card shows at once. What broke is at the end, so the earlier ones fold away.
 CALLS = 12
@@ -56,6 +56,8 @@ class Story:
     data: list[list[str]]
     calls: list[CallView]
     threads: bool
+    #: Calls of a long one that it leaves out.
+    left_out: int
     timeline: Timeline | None
 
     @property
@@ -148,10 +150,11 @@ def story(transcript: list[CallRecord], rows: int = CALLS) -> Story:
     if len(transcript) <= rows:
         earlier, last = [], transcript
     return Story(
-        earlier=[visible(line) for line in in_lines(earlier, LINE)],
+        earlier=[visible(in_line(call, LINE)) for call in earlier],
         data=[_data(call) for call in earlier],
         calls=[call_view(call) for call in last],
         threads=any(call["thread"] for call in transcript),
+        left_out=sum(call.get("left_out", 0) for call in transcript),
         timeline=timeline(transcript),
     )
 

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -31,7 +31,7 @@ KEPT_OUTPUT, LARGE_OUTPUT = 300, 64 * 1024
 LARGE_RESPONSE, MANY_ITEMS, MOST_KEPT = 256 * 1024, 2_000, 64 * 1024 * 1024
 #: Calls shown before the test's own, of those that concern its objects.
 EARLIER = 40
-#: A transcript longer than this keeps its beginning and its end.
+#: A transcript longer than this leaves calls out in its midst.
 SHOWN = 120
 
 
@@ -118,6 +118,7 @@ class CallRecord(TypedDict):
     outcome: str
     response: dict[str, Any] | None
     message: str
+    left_out: NotRequired[int]  # so many calls before this one are not shown
 
 
 class History:
@@ -191,11 +192,37 @@ class History:
         own = [call for call in calls if call.number > mark]
         ids = set(about).union(*(call.ids() for call in own))
         earlier = [call for call in calls if call.number <= mark and call.subjects() & ids]
-        chosen = earlier[-EARLIER:] + own
-        if len(chosen) > SHOWN:
-            chosen = chosen[: SHOWN // 4] + chosen[-SHOWN * 3 // 4 :]
+        led = earlier[-EARLIER:] + own
+        chosen = _telling(led, set(about))
         threads = {ident: n for n, ident in enumerate(dict.fromkeys(c.thread for c in chosen))}
-        return [_in_words(call, threads[call.thread]) for call in chosen]
+        places = {call.number: n for n, call in enumerate(led)}
+        told, before = [], -1
+        for call in chosen:
+            words = _in_words(call, threads[call.thread])
+            if missing := places[call.number] - before - 1:
+                words["left_out"] = missing
+            told.append(words)
+            before = places[call.number]
+        return told
+
+
+def _telling(calls: list[Call], ids: set[str]) -> list[Call]:
+    """Of many calls the first and the last ones, and between them those that lead to the end.
+
+    Those are about the same objects, ``ids`` or those of the last call that has any. What was
+    refused goes first: often it is the same call over and over.
+    """
+    if len(calls) <= SHOWN:
+        return calls
+    ids = ids or next((found for call in reversed(calls) if (found := call.subjects())), set())
+    first, last = SHOWN // 4, len(calls) - SHOWN // 2
+
+    def rank(place: int) -> tuple[bool, bool, int]:
+        call = calls[place]
+        return not call.ids() & ids, isinstance(call.outcome, Refused), -place
+
+    between = sorted(sorted(range(first, last), key=rank)[: last - len(calls) + SHOWN - first])
+    return [*calls[:first], *(calls[place] for place in between), *calls[last:]]
 
 
 def _without_large_output(outcome: Ok) -> tuple[Ok, Mapping[str, int]]:
@@ -325,18 +352,25 @@ _REQUEST = 28
 
 
 def in_lines(transcript: Iterable[CallRecord], width: int = 100) -> list[str]:
-    """A transcript for a terminal: one call a line, cut to ``width``, but not its outcome."""
+    """A transcript for a terminal: one call a line, and where calls are left out how many."""
     lines = []
     for call in transcript:
-        thread = f"[thread {call['thread']}] " if call["thread"] else ""
-        when = f"{thread}{call['at']:9.3f}s {call['seconds'] * 1000:8.1f}ms "
-        said = call["message"] or _brief(call["response"])
-        answer = f" → {call['outcome']} {said}".rstrip()
-        # A long request leaves the answer its first word, with that of what was said.
-        room = width - len(when) - len(call["rpc"]) - len("()") - len(f" → {call['outcome']} ")
-        request = _cut(_brief(call["request"]), max(room, _REQUEST))
-        lines.append(_cut(f"{when}{call['rpc']}({request}){answer}", width))
+        if left_out := call.get("left_out"):
+            lines.append(f"… {left_out} {'call' if left_out == 1 else 'calls'} left out …")
+        lines.append(in_line(call, width))
     return lines
+
+
+def in_line(call: CallRecord, width: int) -> str:
+    """A call, cut to ``width``, but not its outcome."""
+    thread = f"[thread {call['thread']}] " if call["thread"] else ""
+    when = f"{thread}{call['at']:9.3f}s {call['seconds'] * 1000:8.1f}ms "
+    said = call["message"] or _brief(call["response"])
+    answer = f" → {call['outcome']} {said}".rstrip()
+    # A long request leaves the answer its first word, with that of what was said.
+    room = width - len(when) - len(call["rpc"]) - len("()") - len(f" → {call['outcome']} ")
+    request = _cut(_brief(call["request"]), max(room, _REQUEST))
+    return _cut(f"{when}{call['rpc']}({request}){answer}", width)
 
 
 def _cut(text: str, width: int) -> str:

@@ -60,6 +60,29 @@ def test_a_long_transcript_keeps_its_beginning_and_its_end() -> None:
     assert (shown[0], shown[-1]) == ("0", "499")
 
 
+def test_what_a_long_transcript_leaves_out_is_told_and_is_the_least_telling() -> None:
+    record = History(0.0)
+    no = Refused("NOT_FOUND", "no such thing")
+    for number in range(600):
+        if number in (200, 300, 310):
+            _stop(record, ID)
+        else:
+            _stop(record, ID if number % 2 else "other", no)
+    _stop(record, "other")
+    for about in ((ID,), ()):
+        told = record.transcript(0, about)
+        assert len(told) == history.SHOWN
+        left_out = [call.get("left_out", 0) for call in told]
+        assert sum(left_out) == 601 - history.SHOWN
+        lines = in_lines(told)
+        assert lines.count(f"… {max(left_out)} calls left out …") == 1
+        between = told[30:60]
+        answered = [call for call in between if call["outcome"] == "OK"]
+        of = {call["request"]["pod_sandbox_id"] for call in between}
+        assert (len(answered), of) == ((3, {ID}) if about else (0, {"other"}))
+    assert not any("left_out" in call for call in record.transcript(590, ["none"]))
+
+
 def test_old_calls_fall_out() -> None:
     record = History(0.0)
     for _ in range(history.CAPACITY + 5):
