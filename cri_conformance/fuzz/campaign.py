@@ -237,6 +237,7 @@ class Campaign:
             )
             self.judge.broken = None
             key = key_of(error)
+            finding.about = (*about, *error.about)
         elif isinstance(error, Unspoken):
             key = (str(Kind.OPEN), cause_of(error.actual))
             finding = self._new(Kind.OPEN, "", key[1], error.permitted, error.actual, story)
@@ -286,12 +287,17 @@ class Campaign:
         else:
             finding.cause = key[1]
             if not finding.behind:
-                finding.keep(self.target.client.history, self.judge.mark)
+                finding.keep(self.target.client.history, self.judge.mark, about=finding.about)
             self.findings[key] = finding
             self._said(f"found: {finding.line()}")
-            if again and finding.steps:
-                self._tried(finding)
+            # At once: trying it takes long, and the run may be ended meanwhile.
             write.finding(finding, self.facts, self.settings)
+            if again and finding.steps:
+                self.tick(now=True)
+                try:
+                    self._tried(finding)
+                finally:
+                    write.finding(finding, self.facts, self.settings)
         self.judge.mute(key)
         if finding.kind in (Kind.CRASH, Kind.HANG) and not came_back(self.target):
             self._stopped = "the runtime is gone"
@@ -381,19 +387,23 @@ class Campaign:
         kept = self._mode, self._seed
         suspects = left.suspects or [_NOBODY]
         until = time.monotonic() + SUSPECTS_SECONDS
-        for one in suspects:
-            finding = self._behind(left, one)
-            if key in self.findings:
-                break
-            if finding.steps and (len(suspects) == 1 or self._tried(finding, once=True)):
-                self._tried(finding)
-                break
-            if time.monotonic() > until:
-                break
-        if left.nameless and finding.again < ENOUGH:
-            # It may be of whoever else uses the node.
-            finding.kind = Kind.OPEN
-        self.add(key, finding, again=False)
+        finding = self._behind(left, suspects[0])
+        try:
+            for one in suspects:
+                finding = self._behind(left, one)
+                if key in self.findings:
+                    break
+                if finding.steps and (len(suspects) == 1 or self._tried(finding, once=True)):
+                    self._tried(finding)
+                    break
+                if time.monotonic() > until:
+                    break
+        finally:
+            # Also if the run is ended meanwhile: it was seen.
+            if left.nameless and finding.again < ENOUGH:
+                # It may be of whoever else uses the node.
+                finding.kind = Kind.OPEN
+            self.add(key, finding, again=False)
         self._mode, self._seed = kept
 
     def _behind(self, left: Left, one: Played) -> Finding:

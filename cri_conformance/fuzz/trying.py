@@ -153,7 +153,8 @@ class Trying:
                 raise TimeoutError
             found = self._shows(mode, finding, candidate, keep=True)
             if found:
-                smallest = candidate
+                # Its calls are kept already: an interrupt must not part them from their steps.
+                smallest = finding.story["steps"] = candidate
             return found
 
         with suppress(TimeoutError):

@@ -22,6 +22,7 @@ from cri_conformance.expect.judge import Rules
 from cri_conformance.fuzz.broken import Broken
 from cri_conformance.fuzz.campaign import Campaign, CampaignFailed, seed_of
 from cri_conformance.fuzz.finding import Finding, Kind
+from cri_conformance.fuzz.leftovers import Left, Played
 from cri_conformance.fuzz.meter import Meter
 from cri_conformance.fuzz.modes import UnknownMode, chosen
 from cri_conformance.fuzz.replay import check, happens
@@ -123,6 +124,42 @@ def test_what_is_found_is_shrunk_written_and_can_be_played_again(preparation: Pr
         subprocess.run(["sh", "-n", script], check=True)
     # The runtime beside has no such fault.
     assert cli.main(["replay", str(folder), "--cri-endpoint", "reference"]) == 0
+
+
+def _interrupted(*_: object, **__: object) -> bool:
+    raise KeyboardInterrupt
+
+
+def test_what_is_found_is_written_before_it_is_tried_again(preparation: Preparation):
+    campaign = _campaign(preparation, modes=("lives",))
+    steps: list[dict[str, Any]] = [{"do": "a", "with": {}}, {"do": "b", "with": {}}]
+    finding = Finding(Kind.CLAUSE, "lives", CLAUSE, "", "p", "a", 1, {"steps": steps})
+
+    def looking(mode: object, found: Finding) -> None:
+        replay = json.loads((Path(found.folder) / "replay.json").read_text())
+        assert replay["steps"] == steps
+        told = json.loads((preparation.settings.report / "progress.json").read_text())
+        assert [one["folder"] for one in told["findings"]] == [found.folder]
+        found.story["steps"] = steps[:1]
+        _interrupted()
+
+    campaign._trying.again = looking  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        campaign.add((CLAUSE, "interrupted"), finding)
+    replay = json.loads((Path(finding.folder) / "replay.json").read_text())
+    assert replay["steps"] == steps[:1]
+
+
+def test_what_was_left_is_told_although_trying_it_was_interrupted(preparation: Preparation):
+    campaign = _campaign(preparation, modes=("lives",))
+    campaign._trying.again = campaign._trying.once = _interrupted  # type: ignore[assignment]
+    one = Played("lives", 1, lambda: [{"do": "a", "with": {}}], frozenset(), (0, 0))
+    for number, suspects in enumerate(([one], [one, one])):
+        with pytest.raises(KeyboardInterrupt):
+            campaign._left(Left([f"shim of something {chr(97 + number)}"], suspects))
+    found = list(campaign.findings.values())
+    assert len(found) == 2
+    assert all((Path(one.folder) / "replay.json").exists() for one in found)
 
 
 def test_a_broken_message_that_betrays_a_panic_is_found_and_played_again(

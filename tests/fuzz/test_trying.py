@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.expect.judge import Rules
@@ -38,6 +40,12 @@ class Mode:
 
 
 def again(mode: Any, tick: Any = lambda: None) -> Finding:
+    found = Finding(Kind.HANG, "wire", "", "hang", "", "", 0, {"steps": list(STORY)})
+    try_again(mode, found, tick)
+    return found
+
+
+def try_again(mode: Any, found: Finding, tick: Any = lambda: None) -> None:
     client = SimpleNamespace(revived=lambda seconds: True, history=History(0.0))
     target: Any = SimpleNamespace(client=client, settings=SimpleNamespace(restart_command=""))
 
@@ -47,9 +55,7 @@ def again(mode: Any, tick: Any = lambda: None) -> Finding:
         judge = CampaignJudge(Rules(register(), Minor.parse("1.30")))
         yield Bench(nothing, judge, target, nothing)
 
-    found = Finding(Kind.HANG, "wire", "", "hang", "", "", 0, {"steps": list(STORY)})
     Trying(target, scope, tick).again(mode, found)
-    return found
 
 
 def test_a_hang_is_tried_first_with_its_last_step():
@@ -80,6 +86,19 @@ class InParts(Mode):
 def test_what_was_not_played_whole_is_no_try():
     found = again(InParts(7, 39))
     assert (found.again, found.tries) == (3, 3)
+
+
+def test_an_interrupt_leaves_it_as_small_as_it_was_made():
+    class Interrupted(Mode):
+        def play(self, bench: Bench, story: Story) -> None:
+            if 1 < len(story) < 15:
+                raise KeyboardInterrupt
+            super().play(bench, story)
+
+    found = Finding(Kind.HANG, "wire", "", "hang", "", "", 0, {"steps": list(STORY)})
+    with pytest.raises(KeyboardInterrupt):
+        try_again(Interrupted(38, 39), found)
+    assert 15 <= found.steps < len(STORY)
 
 
 def test_what_does_not_show_again_is_kept_as_it_is():
