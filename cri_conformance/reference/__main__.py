@@ -145,7 +145,9 @@ def _serve(
         print(f"{READY}{_SCHEME}{listen}", flush=True)
         if until_eof:
             threading.Thread(target=_await_eof, args=(end,), daemon=True).start()
-        end.wait()
+        # A signal that comes right before a wait without an end is not seen in it.
+        while not end.wait(1.0):
+            pass
         return 0
     finally:
         wait_for_calls = server.stop()
