@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from cri_conformance.fuzz.campaign import Bench, Campaign, Over
+from cri_conformance.fuzz.campaign import Bench, Campaign
 from cri_conformance.fuzz.machine import Halt
+from cri_conformance.fuzz.mode import Over
 from cri_conformance.fuzz.story import Story, play
 from cri_conformance.malformed import siege
 from cri_conformance.malformed.assay import NOT_SENT, SURVIVES, Assay, Sent, words

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A campaign: modes take turns until the time is over; what they find is tried again and kept.
 
-A mode is a way of looking (``modes.MODES``). It plays turns, each with a seed of its own that
-follows from the campaign's seed, the process and the turn's number alone. What goes wrong in a
-turn is handed to ``found``, and the campaign goes on: past what was found once it only counts.
+A mode (``mode.Mode``, all in ``modes.MODES``) is a way of looking. It plays turns, each with a
+seed of its own that follows from the campaign's seed, the process and the turn's number alone.
+What goes wrong in a turn is handed to ``found``, and the campaign goes on: past what was found
+once it only counts.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import Ended, Misbehaved, NotExercised, Violation
@@ -24,9 +25,10 @@ from cri_conformance.fuzz.judging import CampaignJudge, Key, cause_of, key_of
 from cri_conformance.fuzz.leftovers import Left, Leftovers, Played
 from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.meter import Meter
+from cri_conformance.fuzz.mode import Mode, Over, Player
 from cri_conformance.fuzz.story import Story
 from cri_conformance.fuzz.tools import Tools
-from cri_conformance.fuzz.trying import ENOUGH, Bench, Plays, Trying, came_back, longest
+from cri_conformance.fuzz.trying import ENOUGH, Bench, Trying, came_back, longest
 from cri_conformance.malformed.oracle import Misbehaviour
 from cri_conformance.report.text import count
 from cri_conformance.settings import Budget, Settings
@@ -55,42 +57,8 @@ PERMITTED = {
 LINE_EVERY, SAVE_EVERY = 10.0, 2.0
 
 
-class Player(Protocol):
-    """A mode in a campaign."""
-
-    def turn(self, seed: int, number: int) -> None:
-        """Play for some seconds. Whatever is found goes to ``Campaign.found``.
-
-        May raise Halt when the campaign is over, Over if this mode is, and RuntimeGone.
-        """
-
-    def close(self) -> None:
-        """Remove whatever it shares between turns."""
-
-
-class Mode(Plays, Protocol):
-    """A way of looking."""
-
-    says: str
-
-    @property
-    def steps(self) -> type:
-        """What plays its stories."""
-
-    @property
-    def told(self) -> Collection[str]:
-        """The methods of that which stories may name."""
-
-    def open(self, campaign: Campaign) -> Player:
-        """Raises NotExercised where this mode has nothing to look at."""
-
-
 #: Who left what nobody is known to have left.
 _NOBODY = Played("leaks", 0, list, frozenset(), (0, 0))
-
-
-class Over(Exception):
-    """A mode can't go on; says why, in one line."""
 
 
 class CampaignFailed(Misbehaved):

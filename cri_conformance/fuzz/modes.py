@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cri_conformance.fuzz.broken import BrokenMode
-from cri_conformance.fuzz.campaign import Mode
 from cri_conformance.fuzz.histories import HistoriesMode
 from cri_conformance.fuzz.image_lives import ImagesMode
 from cri_conformance.fuzz.lives import LivesMode
+from cri_conformance.fuzz.mode import Mode
 from cri_conformance.fuzz.requests import RequestsMode
 
 MODES: dict[str, Mode] = {
