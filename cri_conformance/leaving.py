@@ -161,15 +161,39 @@ class Leaving:
 
 @contextmanager
 def starting_others() -> Iterator[None]:
-    """Ctrl-C waits, here until the end, and in the processes started meanwhile until they heed it.
+    """Signals wait, here until the end; Ctrl-C also in the processes started, until they heed it.
 
-    A terminal sends it to all of them: one that is still loading would end with a traceback.
+    A terminal sends it to all of them: one that is still loading would end with a traceback, and
+    so would one whose first lines are never sent.
     """
+    came: list[int] = []
+    handlers = _put_off(came)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+def _put_off(came: list[int]) -> dict[int, Any]:
+    """From now on our signals only come into ``came``; what they meant.
+
+    A mask holds for its thread alone: another one takes the signal, and Python has the main thread
+    heed it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    meant = {number: signal.getsignal(number) for number in _SIGNALS}
+    called: dict[int, Any] = {
+        number: handler for number, handler in meant.items() if callable(handler)
+    }
+    for number in called:
+        signal.signal(number, lambda number, _: came.append(number))
+    return called
 
 
 def heed() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -15,7 +16,13 @@ import pluggy
 import pytest
 
 from cri_conformance import leaving as module
-from cri_conformance.leaving import AGAIN_AFTER, Leaving, _better_later, _never_here
+from cri_conformance.leaving import (
+    AGAIN_AFTER,
+    Leaving,
+    _better_later,
+    _never_here,
+    starting_others,
+)
 
 
 @pytest.fixture
@@ -182,3 +189,25 @@ def test_what_may_be_broken_off_is(leaving: Leaving, stopped: list[str]) -> None
     # Once: what comes then is no longer the first.
     with leaving.breakable():
         signal.raise_signal(signal.SIGINT)
+
+
+def test_while_others_are_started_it_waits_though_another_thread_takes_it(
+    stopped: list[str],
+) -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    seen: list[list[str]] = []
+
+    def start() -> None:
+        with starting_others():
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.sigtimedwait([], 0.1)
+            seen.append(stopped.copy())
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    done.set()
+    thread.join()
+    assert seen == [[]]
+    assert stopped == [""]
