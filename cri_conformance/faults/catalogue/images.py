@@ -18,6 +18,7 @@ from cri_conformance.faults.operators import (
     alter,
     answer_error,
     answer_ok,
+    delay,
     drifts,
     drop,
     duplicate_item,
@@ -35,6 +36,7 @@ from cri_conformance.faults.operators import (
     shift,
     side_effect,
     skip_effect,
+    together,
     waits_for,
 )
 
@@ -285,7 +287,11 @@ FAULTS: list[Fault] = [
     fault("ListImagesRequest.filter.absent-all", leave_out(_LIST, _ours, when=_unfiltered)),
     fault(
         "ImageService.ListImages.during-churn",
-        leave_out(_LIST, _ours, when=when.during(_PULL) | when.during(_REMOVE)),
+        # Long enough for a list to be asked for meanwhile.
+        together(
+            delay(_PULL, 0.03),
+            leave_out(_LIST, _ours, when=when.during(_PULL) | when.during(_REMOVE)),
+        ),
     ),
     fault("ImageFilter.image.match-listed", leave_out(_LIST, when=when.given("filter.image"))),
     fault("ImageFilter.image.others-left-out", ignore_filter(_LIST)),
