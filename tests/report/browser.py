@@ -6,9 +6,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -93,8 +95,28 @@ def browser(
     folder: Path, *, size: tuple[int, int] = (1400, 1000), script: bool = True
 ) -> Iterator[Browser]:
     """A browser with an empty profile in ``folder``."""
+    # On a busy machine Chromium leaves what it has put here; in ``folder`` the path of its socket
+    # might be too long.
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary,
+        _driver(temporary) as address,
+    ):
+        made = Browser(address, folder / "profile", size, script)
+        try:
+            yield made
+        finally:
+            made.end()
+
+
+@contextlib.contextmanager
+def _driver(temporary: str) -> Iterator[str]:
+    """Where chromedriver listens."""
     driver = subprocess.Popen(
-        ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ["chromedriver", "--port=0"],
+        env={**os.environ, "TMPDIR": temporary},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
         assert driver.stdout
@@ -103,11 +125,7 @@ def browser(
             if found := re.search(r"started successfully on port (\d+)", line):
                 port = found[1]
                 break
-        made = Browser(f"http://127.0.0.1:{port}", folder / "profile", size, script)
-        try:
-            yield made
-        finally:
-            made.end()
+        yield f"http://127.0.0.1:{port}"
     finally:
         driver.terminate()
         driver.wait(PATIENCE)
