@@ -31,18 +31,18 @@ KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOC
 _SCTP = 132
 
 
-def _open(kind: str) -> socket.socket:
-    protocol = _SCTP if kind == "sctp" else 0
-    return socket.socket(socket.AF_INET, KINDS[kind], protocol)
+def _open(kind: str, address: str = "") -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.socket(family, KINDS[kind], _SCTP if kind == "sctp" else 0)
 
 
-def _open_inside(namespace: int, kind: str) -> socket.socket:
+def _open_inside(namespace: int, kind: str, address: str) -> socket.socket:
     """In a thread that ends with this: it has entered the namespace, and its socket stays there."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(namespace, _CLONE_NEWNET) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-    return _open(kind)
+    return _open(kind, address)
 
 
 class PodServers:
@@ -57,14 +57,14 @@ class PodServers:
         except OSError as error:
             raise SetupFailed(f"can't find the network of process {pid}: {error}") from None
 
-    def serve(self, kind: str, port: int, word: str) -> None:
+    def serve(self, kind: str, port: int, word: str, address: str = "0.0.0.0") -> None:
         """Listen on a port of ``tcp``, ``udp`` or ``sctp``. Raises SetupFailed."""
         try:
             # A pool of its own: the thread must not be one that anything else runs in later.
             with ThreadPoolExecutor(1) as pool:
-                opened = pool.submit(_open_inside, self._namespace, kind).result()
+                opened = pool.submit(_open_inside, self._namespace, kind, address).result()
             self._sockets.append(opened)
-            opened.bind(("0.0.0.0", port))
+            opened.bind((address, port))
             if kind != "udp":
                 opened.listen(16)
         except OSError as error:
@@ -114,7 +114,7 @@ def pod_servers(host: Host, pid: int) -> Iterator[PodServers]:
 
 def ask(kind: str, address: str, port: int) -> str:
     """The word of the server that answers there; "" if none does."""
-    with contextlib.suppress(OSError), _open(kind) as client:
+    with contextlib.suppress(OSError), _open(kind, address) as client:
         client.settimeout(ANSWERS_WITHIN)
         client.connect((address, port))
         if client.getsockname() == client.getpeername():

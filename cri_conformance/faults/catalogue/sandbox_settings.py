@@ -112,6 +112,11 @@ FAULTS: list[Fault] = [
         isolated=True,
     ),
     fault(
+        "PodSandboxNetworkStatus.ip.reached-from-node",
+        set_value(_STATUS, "status.network.ip", "127.0.0.77"),
+        isolated=True,
+    ),
+    fault(
         "PodIP.ip.is-the-pods-address",
         edit("one-address-too-many", _STATUS, "an address that no pod has", _one_more_address),
         isolated=True,
