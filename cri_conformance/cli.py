@@ -89,7 +89,12 @@ def _parser() -> Parser:
         return made
 
     clauses = command("clauses", do.clauses, "list the clauses of the contract")
-    clauses.add_argument("pattern", nargs="?", metavar="PATTERN", help="as in 'StopPodSandbox.*'")
+    clauses.add_argument(
+        "pattern",
+        nargs="?",
+        metavar="PATTERNS|@FILE",
+        help="as in 'StopPodSandbox.*', or a file with one a line",
+    )
     clauses.add_argument("--element", metavar="E", help="only those of this element")
     clauses.add_argument("--level", metavar="L", help="only this level, as in MUST")
     clauses.add_argument("--kind", metavar="K", help="only this kind, as in idempotency")

@@ -24,6 +24,7 @@ class UserError(Exception):
 
 
 def clauses(arguments: argparse.Namespace) -> int:
+    from cri_conformance.contract import patterns
     from cri_conformance.contract.clause import Kind, Level, Needs
     from cri_conformance.contract.register import register
     from cri_conformance.contract.verdict import untested
@@ -31,7 +32,11 @@ def clauses(arguments: argparse.Namespace) -> int:
     contract = register()
     chosen = set(contract.clauses)
     if arguments.pattern:
-        chosen &= {clause.id for clause in contract.matching(arguments.pattern)}
+        try:
+            wanted = patterns.resolved(arguments.pattern)
+        except patterns.PatternsError as error:
+            raise UserError(str(error)) from None
+        chosen &= {clause.id for clause in contract.matching(wanted)}
     if arguments.element:
         # Its own clauses, not those of what stands below it: for these there is PATTERN.
         named = (arguments.element, f"*.{arguments.element}")

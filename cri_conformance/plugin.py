@@ -28,7 +28,12 @@ _OPTIONS = (
     ),
     ("--cri-level", "LEVELS", "judge only these levels, as in MUST,KUBELET (default: all)"),
     ("--cri-depth", "DEPTH", "gate (minutes, fixed examples; default) or nightly (hours)"),
-    ("--cri-clause", "PATTERN", "judge only clauses whose id matches, as in 'StopPodSandbox.*'"),
+    (
+        "--cri-clause",
+        "PATTERNS|@FILE",
+        "judge only clauses whose id matches, as in 'StopPodSandbox.*,*.idempotent'; @FILE has one "
+        "pattern a line",
+    ),
     ("--cri-seed", "N", "seed of all generated examples (default: 0)"),
     ("--cri-version", "MINOR", "judge by the text of this minor, as in 1.31 (default: detected)"),
     ("--cri-test-image", "REF", "an image with /bin/sh that the runtime already has"),

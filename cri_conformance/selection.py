@@ -7,8 +7,10 @@ from functools import cache
 
 import pytest
 
+from cri_conformance.contract import patterns
 from cri_conformance.contract.narrowing import narrowed
 from cri_conformance.contract.register import register
+from cri_conformance.report.text import one_line
 from cri_conformance.settings import Settings
 
 
@@ -17,10 +19,16 @@ def selected(chosen: Settings) -> frozenset[str] | None:
     """Clauses that the options leave in; None for all. Raises pytest.UsageError."""
     if not (chosen.clause or chosen.levels or chosen.profiles or chosen.as_of):
         return None
+    for pattern in patterns.each(chosen.clause):
+        if not register().matching(pattern):
+            # In a list a slip of the pen must not leave a clause out unseen.
+            raise pytest.UsageError(
+                f"no clause matches --cri-clause {pattern!r}; see: cri-conformance clauses"
+            )
     found = narrowed(register(), chosen.clause, chosen.levels, chosen.profiles, chosen.as_of)
     if not found:
         raise pytest.UsageError(
-            f"no clause matches --cri-clause {chosen.clause!r}"
+            f"no clause matches --cri-clause {one_line(chosen.clause, 100)!r}"
             + (" at these levels" if chosen.levels else "")
             + (" in the profiles that are claimed" if chosen.profiles else "")
             + (f" as of {chosen.as_of}" if chosen.as_of else "")

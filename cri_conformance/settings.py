@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cri_conformance import __version__
-from cri_conformance.contract import expectations, profiles
+from cri_conformance.contract import expectations, patterns, profiles
 from cri_conformance.contract.clause import FIRST_MINOR, Level, Minor
 from cri_conformance.contract.register import register
 from cri_conformance.contract.versions import Version
@@ -58,6 +58,7 @@ class Settings:
     #: Tests that could disturb other pods are refused.
     shared_node: bool = False
     depth: str = DEPTHS[0]
+    #: Patterns of the clauses to judge, with commas between; "" for all.
     clause: str = ""
     seed: int = 0
     version: Minor | None = None
@@ -172,7 +173,7 @@ def read(config: pytest.Config) -> Settings:
         strict=bool(setting(config, "--cri-strict")),
         shared_node=bool(setting(config, "--cri-shared-node")),
         depth=depth,
-        clause=text("--cri-clause"),
+        clause=_clauses(text("--cri-clause")),
         # The next campaign is to try something else than the last one.
         seed=secrets.randbelow(2**32) if fuzz and not seed else _seed(seed),
         version=_minor(text("--cri-version")),
@@ -278,6 +279,13 @@ def _levels(text: str) -> frozenset[Level]:
     except ValueError:
         known = ", ".join(Level)
         raise pytest.UsageError(f"--cri-level takes any of {known}, not {text!r}") from None
+
+
+def _clauses(text: str) -> str:
+    try:
+        return patterns.resolved(text)
+    except patterns.PatternsError as error:
+        raise pytest.UsageError(f"--cri-clause: {error}") from None
 
 
 def _expectations(text: str) -> str:

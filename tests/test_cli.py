@@ -38,7 +38,7 @@ def test_every_clause_has_one_line_that_begins_with_its_id(
 
 
 def test_clauses_are_chosen_by_pattern_element_level_and_kind(
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clauses = register().clauses.values()
     wanted = [c.id for c in clauses if c.level == "MUST" and c.kind == "idempotency"]
@@ -47,6 +47,9 @@ def test_clauses_are_chosen_by_pattern_element_level_and_kind(
     by_pattern = _lines(capsys, "clauses", "RuntimeService.StopPodSandbox.*")
     assert by_pattern == _lines(capsys, "clauses", "--element", "StopPodSandbox")
     assert _lines(capsys, "clauses", "--needs", "host") != _lines(capsys, "clauses")
+    listed = tmp_path / "ours.txt"
+    listed.write_text("RuntimeService.StopPodSandbox.*\n", encoding="utf-8")
+    assert _lines(capsys, "clauses", f"@{listed}") == by_pattern
 
 
 def test_a_clause_is_tested_if_a_test_of_the_suite_is_bound_to_it() -> None:
@@ -81,6 +84,7 @@ def test_a_suite_that_cannot_be_collected_is_said(tmp_path: Path) -> None:
         ((), "COMMAND"),
         (("nonsense",), "nonsense"),
         (("clauses", "No.Such.Element"), "no clause has that name"),
+        (("clauses", "@/none.txt"), "can't read /none.txt: there is no such file; give one with a"),
         (("clauses", "--level", "LOUD"), "--level is one of MUST"),
         (("clauses", "--kind", "odd"), "--kind is one of"),
         (("clauses", "--tested", "--untested"), "not allowed with"),

@@ -17,7 +17,7 @@ def narrowed(
     profiles: Container[str] = (),
     as_of: str = "",
 ) -> frozenset[str]:
-    """Ids of the clauses that a pattern, levels, profiles and a version leave in; "" or () all."""
+    """Ids of the clauses that patterns, levels, profiles and a version leave in; "" or () all."""
     return frozenset(
         c.id
         for c in register.matching(clause or "*")

@@ -14,7 +14,7 @@ from functools import cache
 from google.protobuf import descriptor_pb2
 
 from cri_conformance.api.descriptors import descriptor_set
-from cri_conformance.contract import ages
+from cri_conformance.contract import ages, patterns
 from cri_conformance.contract.clause import FIRST_MINOR, Clause, Element, Minor
 from cri_conformance.contract.grammar import GrammarError, parse
 
@@ -39,18 +39,25 @@ class Register:
         """The youngest minor that any element came with."""
         return max(element.since for element in self.elements.values())
 
-    def matching(self, pattern: str) -> list[Clause]:
-        """Clauses whose id, or the end of it, matches a shell pattern.
+    def matching(self, text: str) -> list[Clause]:
+        """Clauses whose id, or the end of it, matches a shell pattern, or one of several.
 
         An element's bare name takes all of its own.
         """
+        found = {name for pattern in patterns.each(text) for name in self._matching(pattern)}
+        return [clause for clause in self.clauses.values() if clause.id in found]
+
+    def _matching(self, pattern: str) -> list[str]:
+        if pattern in self.clauses:
+            # Lists have hundreds of whole ids.
+            return [pattern]
         return [
-            clause
-            for clause in self.clauses.values()
-            if fnmatch.fnmatchcase(clause.id, pattern)
-            or fnmatch.fnmatchcase(clause.id, f"*.{pattern}")
-            or fnmatch.fnmatchcase(clause.id, f"{pattern}.*")
-            or fnmatch.fnmatchcase(clause.id, f"*.{pattern}.*")
+            name
+            for name in self.clauses
+            if fnmatch.fnmatchcase(name, pattern)
+            or fnmatch.fnmatchcase(name, f"*.{pattern}")
+            or fnmatch.fnmatchcase(name, f"{pattern}.*")
+            or fnmatch.fnmatchcase(name, f"*.{pattern}.*")
         ]
 
 

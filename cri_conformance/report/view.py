@@ -18,7 +18,7 @@ from cri_conformance.report.lifecycle import Table, tables
 from cri_conformance.report.profiles import State
 from cri_conformance.report.schema import ClauseResult, Finding, ProfileResult, Results
 from cri_conformance.report.terminal import said
-from cri_conformance.report.text import count, took
+from cri_conformance.report.text import count, one_line, took
 from cri_conformance.report.tree import calls
 
 
@@ -317,4 +317,5 @@ def _moment(text: str) -> str:
 
 
 def _words(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    words = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return one_line(words, 200)

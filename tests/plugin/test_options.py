@@ -57,6 +57,7 @@ WAITS = 0.5
         (["--cri-version=1.99"], "--cri-version: the contract is known from"),
         (["--cri-expectations=/none.toml"], "--cri-expectations: there is no /none.toml"),
         (["--cri-baseline=/none.json"], "--cri-baseline: there is no /none.json"),
+        (["--cri-clause=@/none.txt"], "--cri-clause: can't read /none.txt: there is no such"),
         (["--cri-profiles=stats,sats"], "--cri-profiles: there is no profile 'sats', only runtime"),
         (["--cri-clauses-as-of=new"], "--cri-clauses-as-of: not a version"),
         (["--cri-clauses-as-of=99.0"], "--cri-clauses-as-of: the clauses are known from"),
@@ -102,6 +103,25 @@ def test_bad_value_ends_a_run_with_one_line(place: Place, options: list[str]) ->
     # One option is wrong, so one is named.
     assert lines[-1].count("--cri-") <= 1
     assert place.left() == []
+
+
+def test_a_list_of_clauses_is_judged_and_nothing_else(place: Place) -> None:
+    place.write(ours__txt="# ours\nVersion.stable\nRuntimeService.Status.succeeds\n")
+    narrow = ["--cri-endpoint=reference", "--cri-clause=@ours.txt", "-n2"]
+    ran = place.run(*narrow)
+    assert ran.status == 0, ran.output
+    listed = ["RuntimeService.Version.stable", "RuntimeService.Status.succeeds"]
+    assert ran.verdicts == dict.fromkeys(listed, "held")
+    # A report tells what was judged, also when the file has changed since.
+    assert ran.results["suite"]["selection"] == {"clause": f"Version.stable,{listed[1]}"}
+
+
+def test_one_of_a_list_that_is_no_clause_is_named(place: Place) -> None:
+    place.write(ours__txt="Version.stable\nno-such-clause\n")
+    for chosen in ("@ours.txt", "Version.stable,no-such-clause"):
+        ran = place.run("--cri-endpoint=reference", f"--cri-clause={chosen}")
+        assert ran.status == 4, ran.output
+        assert ran.line("^ERROR: no clause matches --cri-clause 'no-such-clause'; see: ")
 
 
 @pytest.mark.parametrize("budget", ["20", ""])

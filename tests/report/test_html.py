@@ -15,6 +15,7 @@ import pytest
 from cri_conformance.contract.expectations import Expectation
 from cri_conformance.report import html
 from cri_conformance.report.cards import CALLS
+from cri_conformance.report.view import banner
 
 from .fakes import (
     CONTAINER,
@@ -206,6 +207,15 @@ def test_megabytes_make_no_megabytes():
     assert len(page) < 2_000_000
     assert "(3000000 characters)" in page
     Page(page)
+
+
+def test_of_a_long_list_of_clauses_the_page_has_the_beginning():
+    asked = ",".join(f"Thing.clause-{number}" for number in range(900))
+    made = results(TWO, record("t", found(STOP, "held")), about=suite(selection={"clause": asked}))
+    told = next(note for note in banner(made).notes if "narrowed" in note)
+    assert told.startswith("The run was narrowed: clause Thing.clause-0,")
+    assert len(told) < 300
+    assert made["suite"]["selection"]["clause"] == asked
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Patterns that choose clauses: one, several with commas between, or a file of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class PatternsError(ValueError):
+    """A file of patterns can't be used; one line that says why."""
+
+
+def each(text: str) -> list[str]:
+    """The patterns of a text, which has commas between them."""
+    return [word for word in map(str.strip, text.split(",")) if word]
+
+
+def resolved(text: str) -> str:
+    """For ``@FILE`` what stands in it, as a text with commas; another text as it is.
+
+    A line of the file is a pattern; from a # on it is for people. Raises PatternsError.
+    """
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:])
+    try:
+        # Editors on Windows begin a file with a mark.
+        content = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise PatternsError(
+            f"can't read {path}: there is no such file; give one with a pattern a line"
+        ) from None
+    except OSError as error:
+        raise PatternsError(f"can't read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise PatternsError(f"{path} is no text in UTF-8") from None
+    found = ",".join(filter(None, (line.partition("#")[0].strip() for line in content.split("\n"))))
+    if not found:
+        raise PatternsError(f"{path} names no clause")
+    return found
