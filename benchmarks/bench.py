@@ -34,7 +34,7 @@ PARTS = {
     "lives": "steps per second of sequences, with all that is judged after each",
     "reference": "start and rate of the reference runtime against a bare grpcio server",
     "plugin": "what the plugin costs a pytest run that does not use it",
-    "suite": "wall time of the suite, and of critest if there is one",
+    "suite": "wall time of the suite, and of critest if there is one, beside what judges the same",
 }
 
 

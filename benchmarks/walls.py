@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long it takes to judge a runtime, and how long critest takes, in one run."""
+"""How long it takes to judge a runtime, and how long critest takes, in one run.
+
+Beside critest the suite is measured twice: as a whole, and with the clauses alone that judge what
+critest looks at, as ``critest.tsv`` has them.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -20,6 +25,8 @@ from samples import Figure, Goal, say
 from cri_conformance.wire import endpoint
 
 ONE_PROCESS_GOAL = Goal("<=", 60.0)
+#: What each spec of critest looks at, with our clauses for it; tests/test_critest_table.py has it.
+SPECS = Path(__file__).with_name("critest.tsv")
 #: Verdicts that stand for an assertion which ran.
 JUDGED = ("held", "broken", "known", "warned")
 
@@ -33,20 +40,25 @@ def walls(
     verdicts: list[dict[str, str]] = []
     asserted: dict[str, int] = {}
     peaks: list[float] = []
+
+    def suite(who: str, more: list[str], processes: int) -> tuple[float, dict[str, Any]]:
+        say(f"{who} on {name}")
+        wall, peak, results = _suite(name, [*options, *more], processes)
+        runs[who].append(wall)
+        summary: dict[str, int] = results["summary"]
+        notes[who] = ", ".join(f"{n} {verdict}" for verdict, n in summary.items() if n)
+        asserted[who] = sum(summary[verdict] for verdict in JUDGED)
+        return peak, results
+
     for _ in range(repeat):
         for processes in (1, workers):
-            who = _suite_name(processes)
-            say(f"{who} on {name}")
-            wall, peak, results = _suite(name, options, processes)
-            runs[who].append(wall)
-            summary: dict[str, int] = results["summary"]
-            notes[who] = ", ".join(f"{n} {verdict}" for verdict, n in summary.items() if n)
-            asserted[who] = sum(summary[verdict] for verdict in JUDGED)
+            peak, results = suite(_suite_name(processes), [], processes)
             verdicts.append({clause["id"]: clause["verdict"] for clause in results["clauses"]})
             if processes == 1:
                 peaks.append(peak)
         if critest and name != endpoint.REFERENCE:
             for processes in (1, workers):
+                suite(_part_name(processes), [f"--cri-clause={_clauses_of_critest()}"], processes)
                 who = _critest_name(processes)
                 if processes > 1 and not shutil.which("ginkgo", path=_path(critest)):
                     notes[who] = "left out: no ginkgo beside critest or in PATH"
@@ -64,10 +76,10 @@ def walls(
             what = "clause judged" if who.startswith("suite") else "spec run"
             figures.append(Figure(group, f"{who}, per {what}", "s", each))
     for processes in (1, workers):
-        ours, theirs = runs[_suite_name(processes)], runs.get(_critest_name(processes))
-        if theirs:
-            ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-            figures.append(Figure(group, f"suite / critest, {_processes(processes)}", "", ratios))
+        if theirs := runs.get(_critest_name(processes)):
+            for who in (_suite_name(processes), _part_name(processes)):
+                ratios = [a / b for a, b in zip(runs[who], theirs, strict=True)]
+                figures.append(Figure(group, f"{who} / critest", "", ratios))
     differing = {
         clause
         for seen in verdicts
@@ -90,8 +102,19 @@ def _suite_name(processes: int) -> str:
     return f"suite, {_processes(processes)}"
 
 
+def _part_name(processes: int) -> str:
+    return f"suite of critest's promises, {_processes(processes)}"
+
+
 def _critest_name(processes: int) -> str:
     return f"critest, {_processes(processes)}"
+
+
+def _clauses_of_critest() -> str:
+    """As --cri-clause takes them."""
+    with SPECS.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        return ",".join(dict.fromkeys(name for row in rows for name in row["clauses"].split()))
 
 
 def _suite(name: str, options: list[str], processes: int) -> tuple[float, float, dict[str, Any]]:
