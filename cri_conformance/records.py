@@ -98,7 +98,7 @@ def attach(
     replay = replay_command(settings, clauses, "" if ours else _path_from_here(item))
     if isinstance(error, Violation):
         report.longrepr = failure_text(
-            error.clause, error.permitted, error.actual, in_lines(transcript), replay
+            error.clause, error.permitted, error.actual, transcript, replay
         ) + _notes(call)
     elif isinstance(error, Misbehaved):
         report.longrepr = message

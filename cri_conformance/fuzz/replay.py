@@ -35,7 +35,7 @@ from cri_conformance.fuzz.write import FORMAT
 from cri_conformance.report.text import count, visible
 from cri_conformance.settings import Settings
 from cri_conformance.target import Preparation, Target, TargetError, connect, of_option
-from cri_conformance.wire.history import in_lines
+from cri_conformance.wire.history import CallRecord, in_lines
 from cri_conformance.wire.leaks import Leaks
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
@@ -97,7 +97,7 @@ class _Came:
     again: bool
     #: Why the story was never played whole; "" if it was.
     missing: str
-    lines: list[str]
+    calls: list[CallRecord]
 
 
 def happens(target: Target, document: dict[str, Any]) -> bool:
@@ -135,11 +135,11 @@ def _once(target: Target, document: dict[str, Any]) -> _Came:
             judge = CampaignJudge(rules, target.client.history.mark)
             bench = Bench(runtime, judge, target, tools)
             again = shows(MODES[document["mode"]], finding, bench, document["steps"])
-            return _Came(again, bench.missing, in_lines(history.transcript(mark), width=160))
+            return _Came(again, bench.missing, history.transcript(mark))
     except RuntimeGone as error:
         # It crashed, and did not come back.
         again = finding.kind in (Kind.CRASH, Kind.HANG)
-        return _Came(again, str(error), in_lines(history.transcript(mark), width=160))
+        return _Came(again, str(error), history.transcript(mark))
     finally:
         tools.close()
 
@@ -159,24 +159,24 @@ def check(target: Target, document: dict[str, Any]) -> None:
         pytest.skip(f"{Reason.NEEDS_HOST}: {_HIDDEN}")
     came = _play(target, document)
     if came.again:
-        pytest.fail(_failure(document, came.lines), pytrace=False)
+        pytest.fail(_failure(document, came.calls), pytrace=False)
     if came.missing:
         raise SetupFailed(f"{_NOT_WHOLE}: {came.missing}")
 
 
-def _failure(document: dict[str, Any], lines: list[str]) -> str:
+def _failure(document: dict[str, Any], calls: list[CallRecord]) -> str:
     what = document["kind"]
     if document["clause"]:
         clause = register().clauses[document["clause"]]
         what = f"{clause.id} ({clause.level}): {clause.text}"
-    shown = lines[-_CALLS:]
+    shown = calls[-_CALLS:]
     return "\n".join(
         [
             what,
             f"  permitted: {visible(document['permitted'])}",
             f"  got:       {visible(document['actual'])}",
             f"  {count(len(shown), 'call')}, the last one last:",
-            *(f"    {visible(line)}" for line in shown),
+            *(f"    {visible(line)}" for line in in_lines(shown, width=160)),
         ]
     )
 

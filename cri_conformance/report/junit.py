@@ -22,7 +22,7 @@ from cri_conformance.report.text import one_line, visible
 from cri_conformance.wire.history import in_lines
 
 #: What a case says at most: a file of some MiB is refused by some servers.
-LINES, LOG, DETAILS = 60, 8_000, 20_000
+CALLS, LOG, DETAILS = 60, 8_000, 20_000
 
 
 class Foreign(TypedDict):
@@ -164,11 +164,10 @@ def _story(clause: ClauseResult, test: TestRecord | None, against: str) -> str:
     lines = [clause["text"], against, f"found by {test['test']}"]
     if test["replay"]:
         lines += ["", "see it again with:", test["replay"]]
-    if test["transcript"]:
-        calls = in_lines(test["transcript"], 240)
-        earlier = len(calls) - LINES
+    if calls := test["transcript"]:
+        earlier = len(calls) - CALLS
         more = f" ({earlier} earlier ones stand in results.json)" if earlier > 0 else ""
-        lines += ["", f"the calls that led there{more}:", *calls[-LINES:]]
+        lines += ["", f"the calls that led there{more}:", *in_lines(calls[-CALLS:], 240)]
     if test["log"]:
         lines += ["", "the runtime's log meanwhile:", test["log"][-LOG:]]
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cri_conformance.contract.clause import Clause
 from cri_conformance.contract.verdict import Reason, Verdict
@@ -14,6 +14,7 @@ from cri_conformance.report.exit import Ending, ending, failures
 from cri_conformance.report.profiles import State, too_short
 from cri_conformance.report.schema import ClauseResult, ProfileResult, Results, TestRecord
 from cri_conformance.report.text import count, one_line, visible
+from cri_conformance.wire.history import CallRecord, in_lines
 
 #: Columns that prose is wrapped at. Calls and commands stay on lines of their own.
 WIDTH = 100
@@ -24,11 +25,11 @@ Line = tuple[str, dict[str, bool]]
 
 
 #: Calls that a failure shows on the terminal; the report has them all.
-TRANSCRIPT_LINES = 30
+TRANSCRIPT_CALLS = 30
 
 
 def failure_text(
-    clause: Clause, permitted: str, actual: str, transcript_lines: list[str], replay: str
+    clause: Clause, permitted: str, actual: str, transcript: Sequence[CallRecord], replay: str
 ) -> str:
     """What a failing test shows in place of a traceback.
 
@@ -41,12 +42,12 @@ def failure_text(
         lines += _wrapped(f"The kubelet relies on it: {clause.evidence}", "  ", "  ")
     lines += ["", *_wrapped(visible(permitted), "  permitted: ", " " * 13)]
     lines += _wrapped(visible(actual), "  got:       ", " " * 13)
-    if transcript_lines:
-        shown = transcript_lines[-TRANSCRIPT_LINES:]
-        earlier = len(transcript_lines) - len(shown)
+    if transcript:
+        shown = transcript[-TRANSCRIPT_CALLS:]
+        earlier = len(transcript) - len(shown)
         more = f" ({earlier} earlier ones stand in the report)" if earlier else ""
         lines += ["", f"  {count(len(shown), 'call')}, the last one last{more}:"]
-        lines += [f"    {visible(line)}" for line in shown]
+        lines += [f"    {visible(line)}" for line in in_lines(shown)]
     lines += ["", "  see it again with:", f"    {visible(replay)}"]
     return "\n".join(lines)
 

@@ -19,7 +19,7 @@ import pytest
 
 from cri_conformance import cli
 from cri_conformance.api import types
-from cri_conformance.fuzz import write
+from cri_conformance.fuzz import replay, write
 from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
 from cri_conformance.fuzz.judging import cause_of
 from cri_conformance.fuzz.lives import LivesMode
@@ -30,7 +30,7 @@ from cri_conformance.fuzz.trying import Bench
 from cri_conformance.settings import Settings
 from cri_conformance.target import Preparation, Target, connect
 from cri_conformance.wire.client import request_of
-from cri_conformance.wire.history import Call, StreamRecord
+from cri_conformance.wire.history import SHOWN, Call, StreamRecord
 from cri_conformance.wire.outcome import Ok, SetupFailed
 
 WRONG = "listed twice"
@@ -101,6 +101,27 @@ def test_a_test_of_what_can_not_be_played_whole_says_so(
     monkeypatch.setitem(MODES, "lives", InParts(9, wrong=True))
     with pytest.raises(SetupFailed, match=f"could not be played whole: {MISSING}"):
         check(target, _document(RUN))
+
+
+class Talkative(LivesMode):
+    """Makes more calls than are shown before what is wrong shows."""
+
+    def play(self, bench: Bench, story: Story) -> str:
+        for _ in range(SHOWN + 10):
+            bench.runtime.call("Version")
+        raise Unspoken("once", WRONG)
+
+
+def test_only_calls_are_counted_and_not_the_line_that_some_are_left_out(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(MODES, "lives", Talkative())
+    monkeypatch.setattr(replay, "_CALLS", SHOWN)
+    with pytest.raises(pytest.fail.Exception, match=rf"\n  {SHOWN} calls, the last") as failed:
+        check(target, _document(RUN))
+    said = str(failed.value)
+    assert said.count("Version() → OK") == SHOWN
+    assert "… 10 calls left out …" in said
 
 
 def test_a_step_about_nothing_is_no_all_clear(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

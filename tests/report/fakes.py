@@ -321,7 +321,7 @@ def large() -> Results:
                 register()[name],
                 said["permitted"],
                 said["actual"],
-                ["  12.100s RunPodSandbox(…) → OK"],
+                [call("RunPodSandbox", at=12.1)],
                 replay,
             )
             records.append(broken(test, name, **said, **story, log=log * 4, details=details))

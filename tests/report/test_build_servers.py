@@ -86,6 +86,18 @@ def test_a_broken_clause_tells_its_story():
         assert part in said
 
 
+def test_of_a_long_story_only_calls_are_counted():
+    calls = [call("Status", at=float(number)) for number in range(junit.CALLS + 20)]
+    calls[-junit.CALLS]["left_out"] = 7
+    case = valid(junit.render(results(TWO, broken("t", STOP, transcript=calls)))).find(
+        ".//testcase[failure]"
+    )
+    said = (case.findtext("system-out") or "") if case is not None else ""
+    assert "the calls that led there (20 earlier ones stand in results.json):" in said
+    assert said.count("Status() → OK") == junit.CALLS
+    assert "… 7 calls left out …" in said
+
+
 def test_known_and_unexercised_are_skipped_and_the_unselected_left_out():
     made = results(
         TWO,

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from cri_conformance.contract.expectations import Expectation
 from cri_conformance.contract.register import register
 from cri_conformance.report.schema import EARLIER, FORGOTTEN
 from cri_conformance.report.terminal import SHOWN, failure_text, summary_lines
 from cri_conformance.report.text import one_line, visible
 
-from .fakes import broken, found, large, record, results, small_register, suite
+from .fakes import broken, call, found, large, record, results, small_register, suite
 
 STOP = "RuntimeService.StopPodSandbox.idempotent"
 RUN = "RuntimeService.RunPodSandbox.ready"
@@ -25,11 +27,11 @@ def lines(made, verbose=0):
 
 
 def test_a_failure_tells_the_promise_what_came_and_how_to_see_it_again():
-    text = failure_text(
-        SOME[LATE], "an answer within 2 s", "none", ["0.1s Status() → UNKNOWN-OUTCOME"], "pytest x"
-    )
+    calls = [call("Status", "UNKNOWN-OUTCOME", at=0.1)]
+    text = failure_text(SOME[LATE], "an answer within 2 s", "none", calls, "pytest x")
     order = [LATE, "KUBELET", "Promise number 3 is kept.", "pkg/kubelet/some.go Some"]
-    order += ["permitted: an answer within 2 s", "got:       none", "0.1s Status()", "pytest x"]
+    order += ["permitted: an answer within 2 s", "got:       none", "Status() → UNKNOWN-OUTCOME"]
+    order += ["pytest x"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     assert "proto/services.proto:4" in text
@@ -37,6 +39,17 @@ def test_a_failure_tells_the_promise_what_came_and_how_to_see_it_again():
 
 def test_a_failure_without_calls_shows_no_heading_for_them():
     assert "call" not in failure_text(SOME[STOP], "a", "b", [], "pytest")
+
+
+@pytest.mark.parametrize("place", [0, 20])
+def test_of_a_long_story_only_calls_are_counted(place: int):
+    calls = [call("Status", at=float(number)) for number in range(50)]
+    calls[place]["left_out"] = 7
+    text = failure_text(SOME[STOP], "a", "b", calls, "pytest")
+    assert "  30 calls, the last one last (20 earlier ones stand in the report):" in text
+    assert text.count("Status() → OK") == 30
+    # Where calls are left out right before those that are shown it says so.
+    assert ("… 7 calls left out …" in text) is (place == 20)
 
 
 def test_nothing_from_the_runtime_reaches_the_terminal_raw():
@@ -51,8 +64,9 @@ def test_nothing_from_the_runtime_reaches_the_terminal_raw():
         leftovers=(bad, f"{FORGOTTEN}{bad}"),
         about=suite(complete=False, stopped=bad),
     )
+    said = [call("Status", "UNKNOWN", message=bad)]
     shown = "\n".join(
-        [*lines(made), *lines(made, 1), failure_text(SOME[STOP], bad, bad, [bad], bad)]
+        [*lines(made), *lines(made, 1), failure_text(SOME[STOP], bad, bad, said, bad)]
     )
     assert not set(shown) & set(bad.replace("evil", "").replace("]0;", "").replace("2J", ""))
     assert "\\x1b" in shown
