@@ -25,7 +25,7 @@ class TlsError(Exception):
 
 
 def prepare(folder: Path) -> Path:
-    """The authority's certificate; both are made if they are not there yet. Raises TlsError.
+    """The authority's certificate; both are made in a folder that is empty. Raises TlsError.
 
     Not safe to call from several processes at once for a folder that is still empty.
     """
@@ -52,15 +52,18 @@ def _load(folder: Path) -> trustme.CA:
     try:
         if certificate.exists():
             return trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
-        made = trustme.CA(organization_name="cri-conformance")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if there := sorted(one.name for one in folder.iterdir()):
+            # Nor is a key without its certificate taken for one of ours, and written over.
+            raise ValueError(f"but {there[0]!r}")
+        made = trustme.CA(organization_name="cri-conformance")
         _write(key, made.private_key_pem.bytes())
         # Last: where it is, the key is, too.
         _write(certificate, made.cert_pem.bytes(), mode=0o644)
     except (OSError, ValueError) as error:
         raise TlsError(
-            f"{folder} holds no certificate authority of ours ({error}): name an empty folder, or "
-            f"take {CERTIFICATE} and {_KEY} away from there"
+            f"{folder} holds no certificate authority of ours ({error}): name a folder that is "
+            "empty or yet to be made"
         ) from None
     return made
 

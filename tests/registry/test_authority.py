@@ -42,6 +42,27 @@ def test_what_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         authority.prepare(tmp_path)
 
 
+def test_a_folder_with_files_of_others_is_left_as_it_is(tmp_path: Path) -> None:
+    # As where a registry's own files are kept, or a key whose certificate has another name.
+    for name in ("hosts", "ca.key"):
+        folder = tmp_path / f"with-{name}"
+        folder.mkdir()
+        (folder / name).write_text("of others")
+        with pytest.raises(authority.TlsError) as refused:
+            authority.prepare(folder)
+        assert str(refused.value) == (
+            f"{folder} holds no certificate authority of ours (but {name!r}): name a folder that "
+            "is empty or yet to be made"
+        )
+        assert [(one.name, one.read_text()) for one in folder.iterdir()] == [(name, "of others")]
+
+
+def test_what_is_beside_an_authority_does_not_matter(tmp_path: Path) -> None:
+    certificate = authority.prepare(tmp_path)
+    (tmp_path / "hosts.toml").write_text("")
+    assert authority.prepare(tmp_path) == certificate
+
+
 def test_only_who_trusts_it_comes_in(tmp_path: Path) -> None:
     certificate = authority.prepare(tmp_path)
     with running(tls=authority.context(tmp_path, "127.0.0.1")) as registry:
