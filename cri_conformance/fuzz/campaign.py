@@ -355,17 +355,16 @@ class Campaign:
         kept = self._mode, self._seed
         suspects = left.suspects or [_NOBODY]
         until = time.monotonic() + SUSPECTS_SECONDS
-        finding = self._behind(left, suspects[0])
+        findings = (self._behind(left, one) for one in suspects)
+        finding = next(findings)
         try:
-            for one in suspects:
-                finding = self._behind(left, one)
-                if key in self.findings:
-                    break
+            while key not in self.findings:
                 if finding.steps and (len(suspects) == 1 or self._tried(finding, once=True)):
                     self._tried(finding)
                     break
-                if time.monotonic() > until:
+                if time.monotonic() > until or not (another := next(findings, None)):
                     break
+                finding = another
         finally:
             # Also if the run is ended meanwhile: it was seen.
             if left.nameless and finding.again < ENOUGH:

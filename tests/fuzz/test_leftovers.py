@@ -20,7 +20,7 @@ from cri_conformance.contract.register import register
 from cri_conformance.expect.judge import Rules
 from cri_conformance.fuzz import leftovers as module
 from cri_conformance.fuzz.campaign import Campaign, CampaignFailed
-from cri_conformance.fuzz.finding import Kind
+from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.leftovers import Left, Leftovers, Played
 from cri_conformance.fuzz.modes import chosen
 from cri_conformance.fuzz.replay import ReplayError, happens, load, run
@@ -165,6 +165,32 @@ def test_what_may_be_of_others_does_not_count_unless_it_shows_again(
     campaign._left(Left([line], []))
     [found] = campaign.findings.values()
     assert found.kind is kind
+
+
+def test_a_sequence_is_looked_up_only_when_its_turn_has_come(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+):
+    target = connect(preparation.settings, preparation.facts)
+    campaign = Campaign(
+        target, Rules(register(), Minor.parse(preparation.facts.minor)), chosen(["lives"])
+    )
+    told: list[int] = []
+
+    def one(number: int) -> Played:
+        step = {"do": "run", "with": {}}
+        return Played("lives", number, lambda: told.append(number) or [step], frozenset(), (0, 0))
+
+    tried: list[int] = []
+
+    def once(mode: object, finding: Finding) -> bool:
+        tried.append(finding.seed)
+        return finding.seed == 1
+
+    monkeypatch.setattr(campaign._trying, "once", once)
+    monkeypatch.setattr(campaign._trying, "again", lambda mode, finding: None)
+    campaign._left(Left([f"process 1 (a) of {_ONE}"], [one(number) for number in range(3)]))
+    assert tried == told == [0, 1]
+    assert [one.seed for one in campaign.findings.values()] == [1]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="looks at all processes")
