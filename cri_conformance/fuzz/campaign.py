@@ -30,7 +30,7 @@ from cri_conformance.fuzz.story import Story
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.fuzz.trying import ENOUGH, Bench, Trying, came_back, longest
 from cri_conformance.malformed.oracle import Misbehaviour
-from cri_conformance.report.text import count
+from cri_conformance.report.text import count, one_line, tried
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.suite.repeating import MINUTE
 from cri_conformance.target import Facts, Target
@@ -55,10 +55,13 @@ PERMITTED = {
 }
 #: Seconds between two lines of progress, and between two states of the report's file.
 LINE_EVERY, SAVE_EVERY = 10.0, 2.0
-
-
 #: Who left what nobody is known to have left.
 _NOBODY = Played("leaks", 0, list, frozenset(), (0, 0))
+#: Why something was not tried again.
+_INTERRUPTED = "the campaign was interrupted"
+_FOR_GOOD = "what it left is there for good"
+_NO_SUSPECT = "no sequence is known that may have left it"
+_NONE_DID = "none of the sequences that may have left it was seen to do so once more"
 
 
 class CampaignFailed(Misbehaved):
@@ -236,6 +239,8 @@ class Campaign:
         kind = Kind(error.kind)
         finding = self._new(kind, clause, error.cause, PERMITTED[kind], error.actual, story)
         finding.sent = list(sent)
+        if error.lasting:
+            finding.untried = _FOR_GOOD
         self.add((clause or str(kind), error.cause), finding, again=not error.lasting)
         if error.lasting:
             # So does what it keeps on the host.
@@ -298,8 +303,14 @@ class Campaign:
             what = finding.clause or finding.kind
             self._said(f"{what}: tried again and made smaller, for up to {longest(finding):.0f} s")
             self._trying.again(mode, finding)
-            self._said(f"again {finding.again} of {finding.tries}, {count(finding.steps, 'step')}")
+            self._said(f"{tried(**finding.tried)}, {count(finding.steps, 'step')}")
             return finding.again > 0
+        except KeyboardInterrupt:
+            finding.untried = _INTERRUPTED
+            raise
+        except (RuntimeGone, SetupFailed) as error:
+            finding.untried = one_line(str(error))
+            raise
         finally:
             made = self._new_ids()
             if finding.behind:
@@ -381,6 +392,8 @@ class Campaign:
         permitted = "nothing is left of what was removed"
         finding = self._new(Kind.LEAK, "", left.cause, permitted, shown, one.story())
         finding.behind = True
+        if len(left.suspects) != 1:
+            finding.untried = _NONE_DID if left.suspects else _NO_SUSPECT
         finding.keep(self.target.client.history, *one.calls)
         return finding
 

@@ -56,6 +56,8 @@ class Finding:
     #: Of so many tries so many showed it again.
     tries: int = 0
     again: int = 0
+    #: Why it was not tried, where that is known.
+    untried: str = ""
     #: Steps of the story when it was found; it may have been shrunk since.
     steps_found: int = 0
     times: int = 1
@@ -71,6 +73,14 @@ class Finding:
     @property
     def steps(self) -> int:
         return len(self.story.get("steps", ()))
+
+    @property
+    def tried(self) -> dict[str, str]:
+        """How often it showed when it was tried again, or why it was not, as files have it."""
+        if self.tries:
+            return {"again": f"{self.again} of {self.tries}", "untried": ""}
+        not_yet = "the campaign has not come to it" if self.steps else "it came of no sequence"
+        return {"again": "", "untried": self.untried or not_yet}
 
     @property
     def name(self) -> str:
@@ -105,7 +115,7 @@ class Finding:
             "seed": self.seed,
             "steps": self.steps,
             "steps_found": self.steps_found,
-            "again": f"{self.again} of {self.tries}",
+            **self.tried,
             "times": self.times,
             "folder": self.folder,
         }

@@ -98,6 +98,7 @@ class Trying:
         """Try it some times; if it shows often enough make its story smaller."""
         gone = finding.kind in (Kind.CRASH, Kind.HANG)
         if gone and not came_back(self._target):
+            finding.untried = "the runtime did not come back"
             return
         self.busy = True
         try:
@@ -117,6 +118,8 @@ class Trying:
                 finding.again += again
                 if finding.again >= ENOUGH or finding.tries - finding.again > TRIES - ENOUGH:
                     break
+            if not finding.tries:
+                finding.untried = f"it could not be played whole: {self._missing}"
             if finding.again >= ENOUGH:
                 self._shrink(mode, finding, until)
         finally:

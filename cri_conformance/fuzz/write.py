@@ -23,6 +23,7 @@ from cri_conformance.fuzz import crictl
 from cri_conformance.fuzz.finding import Finding
 from cri_conformance.fuzz.restarting import restarts
 from cri_conformance.report.files import write_text
+from cri_conformance.report.text import tried
 from cri_conformance.settings import FINDING_TEST, Settings
 from cri_conformance.target import Facts
 from cri_conformance.wire.history import Call, StreamRecord, in_lines
@@ -34,6 +35,8 @@ _LOOKS = re.compile(r"(List|Stream).*|.*(Status|Stats)|Version")
 _LAST = 3
 #: Bytes of a message that a transcript shows, and the width of its line.
 _BYTES, _WIDTH = 60, 400
+#: What a replay file has for people, and nothing plays.
+_NOT_IN_TESTS = ("calls", "again", "untried", "sent")
 
 
 def kind_of(facts: Facts) -> str:
@@ -75,7 +78,7 @@ def document(found: Finding, facts: Facts) -> dict[str, object]:
         "actual": found.actual,
         "behind": found.behind,
         "found_with": f"{facts.runtime_name} {facts.runtime_version}",
-        "again": f"{found.again} of {found.tries}",
+        **found.tried,
         "steps": found.story.get("steps", []),
         "calls": calls(found.raw),
         "sent": found.sent,
@@ -142,7 +145,7 @@ def _transcript(found: Finding, facts: Facts, settings: Settings) -> str:
     lines = [
         found.line(),
         f"found with {facts.runtime_name} {facts.runtime_version}, mode {found.mode}, seed "
-        f"{settings.seed}; it showed again in {found.again} of {found.tries} tries",
+        f"{settings.seed}; {tried(**found.tried)}",
         "",
         *in_lines(found.calls, width=240),
         *map(_sent, found.sent),
@@ -176,7 +179,7 @@ def test_finding(cri_target):
 
 
 def _test(found: Finding, whole: dict[str, Any]) -> str:
-    story = {key: value for key, value in whole.items() if key not in ("calls", "again", "sent")}
+    story = {key: value for key, value in whole.items() if key not in _NOT_IN_TESTS}
     title = ascii(found.line())[1:-1].replace("\\", "/").replace('"""', "'''")
     return _TEST.format(
         title=title,

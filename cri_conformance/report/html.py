@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from cri_conformance.report.files import write_text
 from cri_conformance.report.schema import Results
-from cri_conformance.report.text import count, visible
+from cri_conformance.report.text import count, tried, visible
 from cri_conformance.report.view import view
 
 #: Longest text that the page shows of one value, and of a log or a message as a whole.
@@ -76,6 +76,7 @@ def _environment() -> Environment:
     environment.filters["lines"] = lambda lines: _Shown("\n".join(lines))
     environment.filters["data"] = _data
     environment.filters["count"] = count
+    environment.filters["tried"] = tried
     return environment
 
 

@@ -13,7 +13,7 @@ from cri_conformance.contract.verdict import Verdict
 from cri_conformance.report import again, reasons
 from cri_conformance.report.files import write_text
 from cri_conformance.report.schema import Baseline, Results
-from cri_conformance.report.text import one_line, took
+from cri_conformance.report.text import one_line, took, tried
 from cri_conformance.report.view import banner
 
 #: Entries of one sort that are listed: GitHub takes no more than 1 MiB.
@@ -111,7 +111,7 @@ def _found(results: Results) -> list[str]:
         what = finding["clause"] or finding["kind"]
         fails = "" if finding["counts"] else " (fails no run)"
         lines += [
-            f"- {code(what)}{fails}, again in {finding['again']} tries",
+            f"- {code(what)}{fails}, {_prose(tried(finding['again'], finding['untried']))}",
             f"  - permitted: {code(finding['permitted'])}",
             f"  - seen: {code(finding['actual'])}",
         ]

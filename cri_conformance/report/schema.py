@@ -156,7 +156,8 @@ class Finding(TypedDict):
     seed: int  # of the turn that found it
     steps: int  # of the story, as shrunk; 0 where there is none to play again
     steps_found: int
-    again: str  # how often it showed when it was tried again, as in "3 of 3"
+    again: str  # how often it showed when it was tried again, as in "3 of 3"; "" if it was not
+    untried: str  # why it was not; "" if it was
     times: int  # how often the campaign met it
     folder: str  # where its files are
 

@@ -13,7 +13,7 @@ from cri_conformance.report import again, reasons, remains
 from cri_conformance.report.exit import Ending, ending, failures
 from cri_conformance.report.profiles import State, too_short
 from cri_conformance.report.schema import ClauseResult, ProfileResult, Results, TestRecord
-from cri_conformance.report.text import count, one_line, visible
+from cri_conformance.report.text import count, one_line, tried, visible
 from cri_conformance.wire.history import CallRecord, in_lines
 
 #: Columns that prose is wrapped at. Calls and commands stay on lines of their own.
@@ -225,7 +225,8 @@ def _campaigns(results: Results) -> list[Line]:
                 (
                     f"  {found}: "
                     f"{one_line(finding['actual'], 160)} "
-                    f"({count(finding['steps'], 'step')}, again {finding['again']}, "
+                    f"({count(finding['steps'], 'step')}, "
+                    f"{one_line(tried(finding['again'], finding['untried']))}, "
                     f"met {count(finding['times'], 'time')}): {visible(finding['folder'])}",
                     _RED if finding["counts"] else _YELLOW,
                 )

@@ -55,6 +55,11 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def tried(again: str, untried: str) -> str:
+    """How often a finding showed when it was tried again, as in ``3 of 3``, or why it was not."""
+    return f"again {again}" if again else f"not tried again: {untried}"
+
+
 def sweep_command(endpoint: str, image_endpoint: str = "") -> str:
     """Removes what a run has left behind, for a shell."""
     words = ["cri-conformance", "sweep", "--cri-endpoint", endpoint]

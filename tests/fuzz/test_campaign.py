@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from cri_conformance import cli
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.expect.judge import Rules
+from cri_conformance.fuzz import trying
 from cri_conformance.fuzz.broken import Broken
 from cri_conformance.fuzz.campaign import Campaign, CampaignFailed, seed_of
 from cri_conformance.fuzz.finding import Finding, Kind
@@ -31,6 +33,7 @@ from cri_conformance.malformed.mutations import Mutation
 from cri_conformance.malformed.oracle import Misbehaviour
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.target import Preparation, connect
+from cri_conformance.wire.outcome import SetupFailed
 
 #: Lists running containers that have siblings as EXITED.
 FAULT = "ListContainers-siblings-exited"
@@ -141,6 +144,8 @@ def test_what_is_found_is_written_before_it_is_tried_again(preparation: Preparat
         told = json.loads((preparation.settings.report / "progress.json").read_text())
         assert [one["folder"] for one in told["findings"]] == [found.folder]
         found.story["steps"] = steps[:1]
+        transcript = Path(found.folder, "transcript.txt").read_text()
+        assert "; not tried again: the campaign has not come to it\n" in transcript
         _interrupted()
 
     campaign._trying.again = looking  # type: ignore[assignment]
@@ -148,6 +153,42 @@ def test_what_is_found_is_written_before_it_is_tried_again(preparation: Preparat
         campaign.add((CLAUSE, "interrupted"), finding)
     replay = json.loads((Path(finding.folder) / "replay.json").read_text())
     assert replay["steps"] == steps[:1]
+    assert replay["untried"] == "the campaign was interrupted"
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps", "why"),
+    [
+        (Kind.CRASH, [{"do": "run", "with": {}}], "the runtime did not come back"),
+        (Kind.CLAUSE, [], "it came of no sequence"),
+        (Kind.CLAUSE, [{"do": "run", "with": {}}], "no room"),
+    ],
+)
+def test_what_could_not_be_tried_again_says_why(
+    preparation: Preparation,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Kind,
+    steps: list[dict[str, Any]],
+    why: str,
+):
+    said: list[str] = []
+    campaign = _campaign(preparation, modes=("lives",), said=said.append)
+    monkeypatch.setattr(trying, "came_back", lambda target: False)
+    monkeypatch.setattr(campaign, "scope", _no_room)
+    campaign._trying._scope = _no_room
+    finding = Finding(kind, "lives", "", "", "p", "a", 1, {"steps": steps})
+    with suppress(SetupFailed):
+        campaign.add((str(kind), why), finding)
+    transcript = Path(finding.folder, "transcript.txt").read_text()
+    assert f"; not tried again: {why}\n" in transcript
+    assert (finding.plain()["again"], finding.plain()["untried"]) == ("", why)
+    replay = json.loads(Path(finding.folder, "replay.json").read_text())
+    assert (replay["again"], replay["untried"]) == ("", why)
+    assert not any("0 of 0" in line for line in said)
+
+
+def _no_room() -> Any:
+    raise SetupFailed("no room")
 
 
 def test_what_was_left_is_told_although_trying_it_was_interrupted(preparation: Preparation):
@@ -160,6 +201,7 @@ def test_what_was_left_is_told_although_trying_it_was_interrupted(preparation: P
     found = list(campaign.findings.values())
     assert len(found) == 2
     assert all((Path(one.folder) / "replay.json").exists() for one in found)
+    assert {one.plain()["untried"] for one in found} == {"the campaign was interrupted"}
 
 
 def test_a_broken_message_that_betrays_a_panic_is_found_and_played_again(

@@ -165,6 +165,22 @@ def test_what_may_be_of_others_does_not_count_unless_it_shows_again(
     campaign._left(Left([line], []))
     [found] = campaign.findings.values()
     assert found.kind is kind
+    assert found.plain()["untried"] == "no sequence is known that may have left it"
+
+
+def test_where_no_sequence_leaves_it_again_that_is_said(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+):
+    target = connect(preparation.settings, preparation.facts)
+    campaign = Campaign(
+        target, Rules(register(), Minor.parse(preparation.facts.minor)), chosen(["lives"])
+    )
+    monkeypatch.setattr(campaign._trying, "once", lambda mode, finding: False)
+    one = Played("lives", 0, lambda: [{"do": "run", "with": {}}], frozenset(), (0, 0))
+    campaign._left(Left(["network namespace cni-1"], [one, one]))
+    [found] = campaign.findings.values()
+    why = "none of the sequences that may have left it was seen to do so once more"
+    assert found.plain()["untried"] == why
 
 
 def test_a_sequence_is_looked_up_only_when_its_turn_has_come(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.expect.judge import Rules
+from cri_conformance.fuzz import trying
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.judging import CampaignJudge
 from cri_conformance.fuzz.story import Story
@@ -86,6 +88,20 @@ class InParts(Mode):
 def test_what_was_not_played_whole_is_no_try():
     found = again(InParts(7, 39))
     assert (found.again, found.tries) == (3, 3)
+
+
+def test_what_was_never_played_whole_in_all_its_time_was_not_tried(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    class Slow(InParts):
+        def play(self, bench: Bench, story: Story) -> str:
+            time.sleep(0.2)
+            return super().play(bench, story)
+
+    monkeypatch.setattr(trying, "SHRINK_SECONDS", 0.1)
+    found = again(Slow(7, 39))
+    assert found.tries == 0
+    assert found.untried == ("it could not be played whole: step 2 is about what was not made")
 
 
 def test_an_interrupt_leaves_it_as_small_as_it_was_made():

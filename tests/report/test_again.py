@@ -30,6 +30,7 @@ def finding(clause: str, **more: Any) -> dict[str, Any]:
         "steps": 3,
         "steps_found": 30,
         "again": "3 of 3",
+        "untried": "",
         "times": 1,
         "folder": f".cri-fuzz/findings/{clause or 'leak'}",
         **more,
@@ -73,7 +74,16 @@ def test_what_was_met_once_is_told_as_one(tmp_path: Path):
     page = unescape((tmp_path / "index.html").read_text(encoding="utf-8"))
     shown = "\n".join(line for line, _ in terminal.summary_lines(made, 0))
     assert "(1 step, again 3 of 3, met 1 time)" in shown
-    assert "1 step (found with 30), shown again 3 of 3, met 1 time by" in page
+    assert "1 step (found with 30), again 3 of 3, met 1 time by" in page
+
+
+def test_what_could_not_be_tried_again_says_why(tmp_path: Path):
+    made = campaign(finding(STOP, again="", untried="the runtime did not come back"))
+    html.write(made, tmp_path / "index.html")
+    page = unescape((tmp_path / "index.html").read_text(encoding="utf-8"))
+    shown = "\n".join(line for line, _ in terminal.summary_lines(made, 0))
+    for place in (page, shown, markdown.render(made)):
+        assert ", not tried again: the runtime did not come back" in place
 
 
 def test_of_several_processes_it_is_said_that_each_draws_its_own(tmp_path: Path):
