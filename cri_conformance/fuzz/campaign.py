@@ -113,6 +113,8 @@ class Campaign:
         self._said, self._progress = said, progress
         self._next_line, self._next_save = LINE_EVERY, 0.0
         self._stopped = ""
+        #: Whether Ctrl-C has come: from then on nothing is tried any more.
+        self._interrupted = False
         self._mode = ""
         self._until = 0
         self._seed = 0
@@ -342,23 +344,34 @@ class Campaign:
                 except NotExercised as error:
                     self._said(f"without the mode {mode.name}: {error}")
             self._play(players)
+        except KeyboardInterrupt:
+            self._interrupted = True
+            raise
         finally:
-            for _, player in players:
-                player.close()
-            self._stopped = self._stopped or "over"
-            try:
-                self._end()
-                self._look_for_leaks()
-                self.tools.close()
-                self._look_for_images()
-            except (RuntimeGone, SetupFailed) as error:
-                self._said(f"clean-up: {error}")
-            self.target.client.history.forget(self.judge.mark)
-            self.judge.broken = None
-            self.tick(now=True)
+            self._finish([player for _, player in players])
+        if self._interrupted:
+            # Amid trying what was left: all the rest had to be done first.
+            raise KeyboardInterrupt
         failures = [finding for finding in self.findings.values() if finding.counts]
         if failures:
             raise CampaignFailed("; ".join(finding.line() for finding in failures))
+
+    def _finish(self, players: Sequence[Player]) -> None:
+        """Clean up, and tell what is left all the same."""
+        try:
+            for player in players:
+                player.close()
+            self._stopped = self._stopped or "over"
+            self._end()
+            self._look_for_leaks()
+            self.tools.close()
+            self._look_for_images()
+        except (RuntimeGone, SetupFailed) as error:
+            self._said(f"clean-up: {error}")
+        finally:
+            self.target.client.history.forget(self.judge.mark)
+            self.judge.broken = None
+            self.tick(now=True)
 
     def _left(self, left: Left) -> None:
         """What sequences left behind is a finding: of the sequence that leaves it again."""
@@ -369,7 +382,7 @@ class Campaign:
         findings = (self._behind(left, one) for one in suspects)
         finding = next(findings)
         try:
-            while key not in self.findings:
+            while key not in self.findings and not self._interrupted:
                 if finding.steps and (len(suspects) == 1 or self._tried(finding, once=True)):
                     self._tried(finding)
                     break
@@ -392,7 +405,9 @@ class Campaign:
         permitted = "nothing is left of what was removed"
         finding = self._new(Kind.LEAK, "", left.cause, permitted, shown, one.story())
         finding.behind = True
-        if len(left.suspects) != 1:
+        if self._interrupted:
+            finding.untried = _INTERRUPTED
+        elif len(left.suspects) != 1:
             finding.untried = _NONE_DID if left.suspects else _NO_SUSPECT
         finding.keep(self.target.client.history, *one.calls)
         return finding
@@ -401,12 +416,19 @@ class Campaign:
         """What is still there of objects that were removed is a finding."""
         gone = self._made.keys() - self._shared - self.stuck
         for left in self._leftovers.at_last(gone):
-            self._left(left)
+            self._left_at_last(left)
 
     def _look_for_images(self) -> None:
         """Images are shared by sequences: they are looked for when all is over."""
         if left := self._images_left():
-            self._left(Left(left, []))
+            self._left_at_last(Left(left, []))
+
+    def _left_at_last(self, left: Left) -> None:
+        try:
+            self._left(left)
+        except KeyboardInterrupt:
+            # It is told, and so is what comes after it.
+            self._interrupted = True
 
     def _images_left(self) -> list[str]:
         """Names and ids of images that only this campaign had, and that are still listed."""

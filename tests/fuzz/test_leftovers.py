@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from cri_conformance.fuzz import leftovers as module
 from cri_conformance.fuzz.campaign import Campaign, CampaignFailed
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.leftovers import Left, Leftovers, Played
+from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.modes import chosen
 from cri_conformance.fuzz.replay import ReplayError, happens, load, run
 from cri_conformance.settings import Budget, Settings
@@ -181,6 +183,56 @@ def test_where_no_sequence_leaves_it_again_that_is_said(
     [found] = campaign.findings.values()
     why = "none of the sequences that may have left it was seen to do so once more"
     assert found.plain()["untried"] == why
+
+
+class _Interrupted:
+    """A mode in which Ctrl-C comes, or the time is over."""
+
+    name = "lives"
+
+    def __init__(self, *, comes: bool) -> None:
+        self.comes = comes
+
+    def open(self, campaign: Campaign) -> Any:
+        return self
+
+    def turn(self, seed: int, number: int) -> None:
+        raise KeyboardInterrupt if self.comes else Halt
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("amid", [True, False])
+def test_after_an_interrupt_what_is_left_is_told_and_nothing_is_tried(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch, amid: bool
+):
+    """Whether it comes while steps are made, or when what was left is tried at the end."""
+    target = connect(preparation.settings, preparation.facts)
+    rules = Rules(register(), Minor.parse(preparation.facts.minor))
+    mode: Any = _Interrupted(comes=amid)
+    progress = preparation.settings.report / "progress.json"
+    campaign = Campaign(target, rules, [mode], progress=progress)
+    one = Played("lives", 0, lambda: [{"do": "run", "with": {}}], frozenset(), (0, 0))
+    lefts = [Left([f"process 1 ({name}) of {_ONE}"], [one]) for name in ("a", "b")]
+    monkeypatch.setattr(campaign._leftovers, "at_last", lambda ids: lefts)
+    tried: list[str] = []
+    closed: list[bool] = []
+
+    def again(mode: object, finding: Finding) -> None:
+        tried.append(finding.actual)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(campaign._trying, "again", again)
+    monkeypatch.setattr(campaign.tools, "close", lambda: closed.append(True))
+    with pytest.raises(KeyboardInterrupt):
+        campaign.run()
+    assert tried == ([] if amid else [lefts[0].lines[0]])
+    assert closed
+    told = json.loads(progress.read_text())
+    assert [one["actual"] for one in told["findings"]] == [left.lines[0] for left in lefts]
+    assert {one["untried"] for one in told["findings"]} == {"the campaign was interrupted"}
+    assert all(Path(one["folder"], "replay.json").exists() for one in told["findings"])
 
 
 def test_a_sequence_is_looked_up_only_when_its_turn_has_come(
