@@ -330,7 +330,15 @@ class Campaign:
             judge = CampaignJudge(self.rules, self.target.client.history.mark)
             patience = min(self.patience, TRIED_FOR)
             alone = not self.worker
-            yield Bench(runtime, judge, self.target, self.tools, patience=patience, alone=alone)
+            yield Bench(
+                runtime,
+                judge,
+                self.target,
+                self.tools,
+                patience=patience,
+                tick=self.tick,
+                alone=alone,
+            )
 
     # -- the campaign ----------------------------------------------------------------
 

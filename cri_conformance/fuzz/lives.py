@@ -9,6 +9,7 @@ is part of a story, so that it can be played again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
@@ -69,10 +70,17 @@ _OPEN_CALLS = ("UpdateContainerResources", "ReopenContainerLog", "ContainerStats
 class LivesSteps(CrowdSteps):
     """The steps of a life, each followed by a look at everything, and the cheap equalities."""
 
-    def __init__(self, runtime: Runtime, judge: Judge, tools: Tools, patience: float) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        judge: Judge,
+        tools: Tools,
+        patience: float,
+        meanwhile: Callable[[], None],
+    ) -> None:
         super().__init__(runtime, judge)
         self.stepper = Listener(runtime, judge, tools.restarter)
-        self.stepper.patience = patience
+        self.stepper.patience, self.stepper.meanwhile = patience, meanwhile
         self.tools = tools
 
     def state_of(self, object_id: str) -> str:
@@ -184,7 +192,9 @@ class Lives(SpeakRules, RetryRules):
     def __init__(self) -> None:
         super().__init__()
         campaign = self.campaign
-        steps = LivesSteps(campaign.runtime, campaign.judge, campaign.tools, campaign.patience)
+        steps = LivesSteps(
+            campaign.runtime, campaign.judge, campaign.tools, campaign.patience, campaign.tick
+        )
         self.recorder = Recorder(steps, TOLD, after=self._after)
         self.steps = self.recorder
 
@@ -309,4 +319,5 @@ class LivesMode:
         return LivesPlayer(campaign)
 
     def play(self, bench: Bench, story: Story) -> str:
-        return play(LivesSteps(bench.runtime, bench.judge, bench.tools, bench.patience), story)
+        steps = LivesSteps(bench.runtime, bench.judge, bench.tools, bench.patience, bench.tick)
+        return play(steps, story)

@@ -24,7 +24,6 @@ from cri_conformance.model.world import Came
 from cri_conformance.suite.repeating import (
     container_listed,
     pod_attempt,
-    repeated,
     succeeded,
 )
 from cri_conformance.suite.scripts import PROMPT, PROMPT_CODE, wait_for_file
@@ -57,7 +56,7 @@ class Retrier(Looker):
         """A sandbox; its id, or ""."""
         outcome = self._first("RunPodSandbox", self.run_request(config), way, seconds)
         if not isinstance(outcome, Ok):
-            outcome = repeated(pod_attempt(self.runtime, config), succeeded, self.patience)
+            outcome = self._repeated(pod_attempt(self.runtime, config))
             rule_ = Rule(Answer.OK, f"RuntimeService.RunPodSandbox.retry-after-{way}")
             self._answer([rule_], "RunPodSandbox", outcome)
         self._stray, self.answered = "", in_a_word(outcome)
@@ -82,10 +81,9 @@ class Retrier(Looker):
         request = self.create_request(sandbox_id, config)
         outcome = self._first("CreateContainer", request, way, seconds)
         if not isinstance(outcome, Ok):
-            outcome = repeated(
+            outcome = self._repeated(
                 partial(self.runtime.create, sandbox, config),
                 lambda last: succeeded(last) or container_listed(self.runtime, sandbox, name),
-                self.patience,
             )
             self._that(
                 f"RuntimeService.CreateContainer.retry-after-{way}",
@@ -124,9 +122,7 @@ class Retrier(Looker):
             ("StopContainer", container_id),
             ("RemoveContainer", container_id),
         ):
-            last = repeated(
-                partial(self.runtime.call, call, container_id=about), succeeded, self.patience
-            )
+            last = self._repeated(partial(self.runtime.call, call, container_id=about))
             self._judged(call, about, last, (Rule(Answer.OK, clause),))
         return made
 

@@ -50,6 +50,8 @@ class Bench:
     sent: list[dict[str, str]] = field(default_factory=list)
     #: Seconds within which what is repeated must come to its aim.
     patience: float = MINUTE
+    #: Called now and then while it is played: it may take long.
+    tick: Callable[[], None] = lambda: None
     #: How often a story is played to see what it leaves behind.
     plays: int = PLAYS
     #: Whether no other process of the run makes anything.
@@ -245,6 +247,7 @@ def _leaves(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
     for number in range(bench.plays):
         if time.monotonic() > until:
             break
+        bench.tick()
         left_out = ""
         try:
             left_out = mode.play(bench, at_other_moments(story, chance) if number else story)

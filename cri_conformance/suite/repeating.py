@@ -23,15 +23,20 @@ def succeeded(outcome: Outcome) -> bool:
 
 
 def repeated(
-    call: Callable[[], Outcome], done: Callable[[Outcome], bool], within: float
+    call: Callable[[], Outcome],
+    done: Callable[[Outcome], bool],
+    within: float,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Call until it is done; the last outcome, also where it never was."""
+    """Call until it is done, and ``meanwhile`` each time that it is not; the last outcome, also
+    where it never was."""
     give_up = time.monotonic() + within
     pause = threading.Event()
     while True:
         outcome = call()
         if done(outcome) or time.monotonic() > give_up:
             return outcome
+        meanwhile()
         pause.wait(INTERVAL)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,8 @@ class Stepper:
     answered: str = ""
     #: Seconds within which a call that was given up must come to its aim when it is repeated.
     patience: float = MINUTE
+    #: Called now and then meanwhile: it may be long.
+    meanwhile: Callable[[], None] = lambda: None
     _stray: str = ""
 
     # -- objects ---------------------------------------------------------------------
@@ -260,12 +263,18 @@ class Stepper:
         self.world = self.world.time_passes()
         if not isinstance(first, Ok):
             self.world = self.world.apply(call, object_id, Came.UNKNOWN)
-        outcome = repeated(lambda: self.runtime.call(call, **names), succeeded, self.patience)
+        outcome = self._repeated(lambda: self.runtime.call(call, **names))
         self._judged(call, object_id, outcome, (Rule(Answer.OK, clause),))
 
     def _first(self, call: str, request: Message, way: str, seconds: float) -> Outcome:
         """What came of a call that is given up in this way, if it was not answered by then."""
         return self.runtime.call(call, request, **{GIVEN_UP[way]: seconds})
+
+    def _repeated(
+        self, call: Callable[[], Outcome], done: Callable[[Outcome], bool] = succeeded
+    ) -> Outcome:
+        """Call until it is done, as long as there is patience; the last outcome."""
+        return repeated(call, done, self.patience, self.meanwhile)
 
     def await_exit(self, container_id: str, seconds: float = 10.0) -> None:
         """See a container whose process ends by itself become EXITED."""

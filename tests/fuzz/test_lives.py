@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,15 @@ from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import Violation
 from cri_conformance.faults.cutting import cutting
 from cri_conformance.faults.layer import METADATA_KEY
+from cri_conformance.fuzz import campaign as campaign_module
 from cri_conformance.fuzz import speaking
 from cri_conformance.fuzz.campaign import Bench, Campaign, CampaignFailed
 from cri_conformance.fuzz.crowd import KINDS
-from cri_conformance.fuzz.lives import LivesMode
+from cri_conformance.fuzz.lives import Lives, LivesMode
 from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.replay import check, happens
 from cri_conformance.fuzz.restarting import CALLS, restarts
-from cri_conformance.fuzz.story import Story
+from cri_conformance.fuzz.story import Story, play
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.target import Preparation, Target, connect
 
@@ -128,6 +130,34 @@ def test_what_is_stuck_since_it_was_given_up_is_found_and_played_again(preparati
     assert not (folder / "crictl.sh").exists()
     # The runtime beside has no such fault.
     assert cli.main(["replay", str(folder), "--cri-endpoint", "reference"]) == 0
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_while_a_call_is_repeated_the_campaign_says_how_far_it_is(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch, again: bool
+):
+    """In the campaign, and when a story is tried again."""
+    monkeypatch.setattr(campaign_module, "LINE_EVERY", 0.2)
+    said: list[str] = []
+    metadata = ((METADATA_KEY, f"stuck-when-abandoned-CreateContainer@said-{again}"),)
+    settings = replace(preparation.settings, fuzz=Budget(steps=9))
+    target = connect(settings, preparation.facts, metadata)
+    rules = Rules(register(), Minor.parse(target.facts.minor))
+    campaign = Campaign(target, rules, [], said=said.append)
+    campaign.patience = 1.5  # it is stuck for ever
+    story = [*POD, step("create_given_up", sandbox=FIRST, way="cancel", seconds=0.1)]
+    with campaign.scope() as bench:
+        made = {"campaign": campaign, "runtime": bench.runtime, "judge": campaign.judge}
+        played = (
+            partial(LivesMode().play, bench)
+            if again
+            else partial(play, type("OfThis", (Lives,), made)().steps)
+        )
+        with pytest.raises(Violation, match="retry-after-cancel"):
+            played(story)
+    campaign.runtime.end()
+    assert len([line for line in said if "no findings" in line]) >= 3
+    target.client.close()
 
 
 def test_a_sound_runtime_is_left_in_peace_when_it_is_restarted(preparation: Preparation):
