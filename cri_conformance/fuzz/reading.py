@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a story from a file can be played, before anything is sent.
+"""Whether what a file tells of a finding can be played, before anything is sent.
 
 Files are edited by hand, and written by other versions. Only the steps that a mode tells are
 played: any other method could be named as well.
@@ -13,7 +13,44 @@ from typing import Any, get_origin, get_type_hints
 
 from google.protobuf import json_format
 
+from cri_conformance.contract.register import register
+from cri_conformance.fuzz.finding import Kind
+from cri_conformance.fuzz.modes import MODES
 from cri_conformance.fuzz.story import decoded, refs
+from cri_conformance.fuzz.write import FORMAT
+from cri_conformance.report.text import one_line
+
+#: Its steps are there, and how they are to be played.
+_KEYS = {"format", "mode", "kind", "clause", "cause", "permitted", "actual", "steps"}
+_TEXTS = sorted(_KEYS - {"format", "steps"})
+
+
+def problem(document: Any) -> str:
+    """What of a replay file's document can't be played, in a line; "" if all of it can."""
+    return one_line(_problem(document))
+
+
+def _problem(document: Any) -> str:
+    if not isinstance(document, dict):
+        return "it is no finding of a campaign's"
+    if (format_ := document.get("format", FORMAT)) != FORMAT:
+        return f"its format is {format_!r}; this version knows {FORMAT}"
+    if missing := sorted(_KEYS - document.keys()):
+        return f"it is no finding of a campaign's: it lacks {', '.join(missing)}"
+    for key in _TEXTS:
+        if not isinstance(document[key], str):
+            return f"its {key} is {document[key]!r}, and no text"
+    if not isinstance(behind := document.get("behind", False), bool):
+        return f"its behind is {behind!r}, and neither true nor false"
+    if not (mode := MODES.get(document["mode"])):
+        return f"there is no mode {document['mode']!r} in this version"
+    if document["clause"] and document["clause"] not in register():
+        return f"the contract has no clause {document['clause']!r}"
+    if document["kind"] not in list(Kind):
+        return f"there is no kind {document['kind']!r} of findings"
+    if not document["steps"]:
+        return "it has no steps to play: what was found came of no sequence"
+    return wrong(mode.steps, mode.told, document["steps"])
 
 
 def wrong(steps: type, told: Collection[str], story: Any) -> str:

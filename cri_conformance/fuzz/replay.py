@@ -3,7 +3,7 @@
 
 Exit status 0: it no longer happens. 1: it still does. 2: the file or an option is wrong, or
 there is no runtime to ask. 6: nothing showed, but the story could not be played whole. 7: a mistake
-of the suite.
+of the suite, or an argument in the file that no campaign writes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import cri_conformance
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.contract.verdict import Reason
@@ -26,21 +27,17 @@ from cri_conformance.expect.judge import Rules
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.judging import CampaignJudge
 from cri_conformance.fuzz.modes import MODES
-from cri_conformance.fuzz.reading import wrong
+from cri_conformance.fuzz.reading import problem
 from cri_conformance.fuzz.restarting import restarts
 from cri_conformance.fuzz.story import at_pace
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.fuzz.trying import Bench, shows
-from cri_conformance.fuzz.write import FORMAT
-from cri_conformance.report.text import count, visible
+from cri_conformance.report.text import count, one_line, visible
 from cri_conformance.settings import Settings
 from cri_conformance.target import Preparation, Target, TargetError, connect, of_option
 from cri_conformance.wire.history import CallRecord, in_lines
 from cri_conformance.wire.leaks import Leaks
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
-
-#: Its steps are there, and how they are to be played.
-_KEYS = {"format", "mode", "kind", "clause", "cause", "permitted", "actual", "steps"}
 
 #: Calls that a test shows when it fails, the last ones.
 _CALLS = 30
@@ -50,6 +47,7 @@ _CALLS = 30
 _PACES, _PLAY_SECONDS = (1.0, 0.5, 1.0, 2.0, 0.25), 120.0
 #: Exit statuses, as of a run.
 _NO_VERDICT, _MISTAKE = 6, 7
+_PACKAGE = Path(cri_conformance.__file__).parent
 _NOT_WHOLE = "could not be played whole"
 
 _HIDDEN = "what is left behind is looked for on the runtime's host, as root"
@@ -57,6 +55,10 @@ _HIDDEN = "what is left behind is looked for on the runtime's host, as root"
 
 class ReplayError(Exception):
     """A replay file that can't be played; one line that says why."""
+
+
+class Unplayable(Exception):
+    """A step went wrong, and the runtime did nothing for it; one line that says which, and how."""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -70,24 +72,12 @@ def load(path: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise ReplayError(f"can't read {file}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReplayError(f"{file} is no JSON: {error}") from None
-    if not isinstance(document, dict) or not document.keys() >= _KEYS:
-        raise ReplayError(f"{file} is no replay file of a campaign's")
-    if document["format"] != FORMAT:
-        raise ReplayError(f"{file} has format {document['format']}; this version knows {FORMAT}")
-    if document["mode"] not in MODES:
-        raise ReplayError(f"{file}: there is no mode {document['mode']!r} in this version")
-    if document["clause"] and document["clause"] not in register():
-        raise ReplayError(f"{file}: the contract has no clause {document['clause']}")
-    if document["kind"] not in list(Kind):
-        raise ReplayError(f"{file}: there is no kind {document['kind']!r} of findings")
-    if not document["steps"]:
-        raise ReplayError(f"{file} has no steps to play: what was found came of no sequence")
-    mode = MODES[document["mode"]]
-    if reason := wrong(mode.steps, mode.told, document["steps"]):
+    if reason := problem(document):
         raise ReplayError(f"{file}: {reason}")
-    return document
+    found: dict[str, Any] = document
+    return found
 
 
 @dataclass(frozen=True)
@@ -140,8 +130,27 @@ def _once(target: Target, document: dict[str, Any]) -> _Came:
         # It crashed, and did not come back.
         again = finding.kind in (Kind.CRASH, Kind.HANG)
         return _Came(again, str(error), history.transcript(mark))
+    except (SetupFailed, NotExercised):
+        raise
+    except Exception as error:
+        raise Unplayable(one_line(_in_words(error))) from error
     finally:
         tools.close()
+
+
+def _in_words(error: Exception) -> str:
+    which = getattr(error, "__notes__", ["the story"])[-1]
+    what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+    ours = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(_PACKAGE)
+    ]
+    where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
+    return (
+        f"{which}, can't be played: {what or type(error).__name__} ({where}): "
+        "a mistake of the suite, or an argument that no campaign writes"
+    )
 
 
 def _hidden(target: Target, document: dict[str, Any]) -> bool:
@@ -153,11 +162,16 @@ def check(target: Target, document: dict[str, Any]) -> None:
 
     A traceback would show nothing but the inside of this library.
     """
+    if reason := problem(document):
+        raise SetupFailed(f"STORY: {reason}")
     if restarts(document["steps"]) and not target.settings.restart_command:
         pytest.skip(f"{Reason.SWITCHED_OFF}: give --cri-restart-command")
     if _hidden(target, document):
         pytest.skip(f"{Reason.NEEDS_HOST}: {_HIDDEN}")
-    came = _play(target, document)
+    try:
+        came = _play(target, document)
+    except Unplayable as error:
+        raise SetupFailed(f"STORY: {error}") from None
     if came.again:
         pytest.fail(_failure(document, came.calls), pytrace=False)
     if came.missing:
@@ -205,12 +219,15 @@ def run(path: Path, settings: Settings, ending: Callable[[], None] = lambda: Non
         raise ReplayError(of_option(settings.endpoint, error)) from None
     except NotExercised as error:
         came, lines = _Came(False, str(error), []), []
+    except Unplayable as error:
+        print(f"{path}: {error}")
+        return _MISTAKE
     except (ReplayError, RuntimeGone):
         raise
     except Exception:
         # Python's own status would say that it still happens.
         traceback.print_exc()
-        print("a mistake of the suite, or an argument in the file that no campaign writes")
+        print("a mistake of the suite")
         return _MISTAKE
     for line in lines:
         print(line)

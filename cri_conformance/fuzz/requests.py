@@ -201,7 +201,7 @@ class Requests:
             config=self.runtime.container_config(sandbox),
             sandbox_config=sandbox.config,
         )
-        rule = next(one for one in generate.spoiling(plain.DESCRIPTOR) if one.id == row)
+        rule = {one.id: one for one in generate.spoiling(plain.DESCRIPTOR)}[row]
         request = generate.spoil(plain, rule, Ours(folder=self.tools.folder))
         if request is None or not broken(request):
             return
@@ -215,7 +215,7 @@ class Requests:
 
     def spoiled_session(self, call: str, row: str, request: Any) -> None:
         """Exec or Attach with one row broken: refused, at the latest when the session is opened."""
-        rule = next(one for one in _SESSIONS[call] if one.id == row)
+        rule = {one.id: one for one in _SESSIONS[call]}[row]
         valid, _ = self._resolved(request)
         asked: Any = generate.spoil(valid, rule, _OURS)
         if asked is None:

@@ -128,7 +128,11 @@ def play(steps: Any, story: Story) -> str:
                 f"step {number}, {step['do']}, is about {missing}, which no step before it gave"
             )
             continue
-        made = getattr(steps, step["do"])(**arguments)
+        try:
+            made = getattr(steps, step["do"])(**arguments)
+        except Exception as error:
+            error.add_note(f"step {number}, {step['do']}")
+            raise
         if "gives" in step and made:
             names[step["gives"]] = made
     return left_out
@@ -171,17 +175,23 @@ def at_other_moments(story: Story, chance: Random) -> Story:
     """With calls given up after 1 ms to 0.3 s: how long they take differs by machine and load."""
     return [
         {**step, "with": {**step["with"], "seconds": 10 ** chance.uniform(-3, -0.5)}}
-        if step["with"].get("seconds")
+        if _given_up(step)
         else step
         for step in story
     ]
+
+
+def _given_up(step: dict[str, Any]) -> bool:
+    # A step that takes any field takes any value.
+    seconds = step["with"].get("seconds")
+    return bool(seconds) and isinstance(seconds, int | float)
 
 
 def at_pace(story: Story, factor: float) -> Story:
     """With calls given up so much sooner or later."""
     return [
         {**step, "with": {**step["with"], "seconds": step["with"]["seconds"] * factor}}
-        if step["with"].get("seconds")
+        if _given_up(step)
         else step
         for step in story
     ]

@@ -248,7 +248,7 @@ def test_a_mistake_of_the_user_is_told(tmp_path: Path, capsys: pytest.CaptureFix
     file = tmp_path / "replay.json"
     file.write_text("{}")
     assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 2
-    assert "no replay file" in capsys.readouterr().err
+    assert "it is no finding of a campaign's" in capsys.readouterr().err
     with pytest.raises(UnknownMode):
         chosen(["no-such-mode"])
 

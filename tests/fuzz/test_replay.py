@@ -133,13 +133,69 @@ def test_a_step_about_nothing_is_no_all_clear(tmp_path: Path, capsys: pytest.Cap
     assert said == f"could not be played whole: {why}"
 
 
-def test_what_no_campaign_writes_is_not_told_as_what_was_found(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+#: What only shows when it is played: steps, and what is said of the last one.
+ODD = [
+    (
+        [RUN, {"do": "on_sandbox", "with": {"call": "NoSuchCall", "sandbox": _REF}}],
+        "on_sandbox, can't be played: the CRI has no call 'NoSuchCall' (client.py:",
+    ),
+    (
+        [RUN, {"do": "on_container", "with": {"call": "StopContainer", "container": _REF}}],
+        "on_container, can't be played: there is no ('StopContainer', <SandboxState.READY",
+    ),
+    (
+        [RUN, {"do": "give_up", "with": {"call": "x", "subject": _REF, "way": "y", "seconds": 1}}],
+        "give_up, can't be played: the CRI has no call 'x'",
+    ),
+    (
+        [{"do": "run_spoiled", "with": {"row": "x"}}],
+        "run_spoiled, can't be played: there is no 'x'",
+    ),
+    (
+        [RUN, {"do": "on_sandbox", "with": {"call": "StopPodSandbox", "sandbox": "abc"}}],
+        "on_sandbox, can't be played: there is no 'abc'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("steps", "said"), ODD)
+def test_what_no_campaign_writes_is_told_in_a_line_and_not_as_what_was_found(
+    target: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str], steps: Any, said: str
 ):
-    odd = {"do": "on_sandbox", "with": {"call": "NoSuchCall", "sandbox": _REF}}
-    file = _file(tmp_path, _document(RUN, odd))
+    file = _file(tmp_path, _document(*steps))
     assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 7
-    assert "a mistake of the suite, or" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    [line] = shown.out.splitlines()
+    assert line.startswith(f"{file}: step {len(steps)}, {said}")
+    assert line.endswith(": a mistake of the suite, or an argument that no campaign writes")
+    assert shown.err == ""
+    with pytest.raises(SetupFailed) as failed:
+        check(target, _document(*steps))
+    assert str(failed.value).startswith(f"STORY: step {len(steps)}, {said}")
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ([{"do": "spoiled", "with": {"row": "x"}}], "spoiled, can't be played: there is no 'x'"),
+        (
+            [
+                {
+                    "do": "spoiled_session",
+                    "with": {
+                        "call": "Exec",
+                        "row": "x",
+                        "request": {"message": "ExecRequest", "fields": {}},
+                    },
+                }
+            ],
+            "spoiled_session, can't be played: there is no 'x'",
+        ),
+    ],
+)
+def test_a_row_that_no_version_has_is_named(target: Target, steps: Any, said: str):
+    with pytest.raises(SetupFailed, match=said):
+        check(target, _document(*steps, mode="messages"))
 
 
 @pytest.mark.parametrize(
@@ -170,16 +226,44 @@ def test_what_no_campaign_writes_is_not_told_as_what_was_found(
         (_document("run"), "step 1 is no step"),
         (_document(steps="abc"), "its steps are no list"),
         (_document(RUN, kind="odd"), "no kind 'odd'"),
+        (_document(RUN, mode=[]), "its mode is [], and no text"),
+        (_document(RUN, clause={"a": 1}), "its clause is {'a': 1}, and no text"),
+        (_document(RUN, cause=7, behind=True), "its cause is 7, and no text"),
+        (_document(RUN, actual=None), "its actual is None, and no text"),
+        (_document(RUN, behind="no"), "its behind is 'no'"),
+        (_document(RUN, clause="Nothing.at-all"), "the contract has no clause 'Nothing.at-all'"),
+        (_document(RUN, format=99), "its format is 99"),
+        (_document(), "it has no steps"),
+        (
+            {"mode": "lives", "steps": []},
+            "it is no finding of a campaign's: it lacks actual, cause,",
+        ),
+        ([], "it is no finding of a campaign's"),
     ],
 )
 def test_a_file_that_can_not_be_played_is_refused_before_anything_is_sent(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], document: dict[str, Any], said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], document: Any, said: str
 ):
+    nobody: Any = None
+    with pytest.raises(SetupFailed) as failed:
+        check(nobody, document)
+    assert str(failed.value).startswith("STORY: ")
+    assert said in str(failed.value)
     file = _file(tmp_path, document)
     assert cli.main(["replay", str(file), "--cri-endpoint", f"unix://{tmp_path}/none"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert str(file) in line
     assert said in line
+
+
+def test_a_document_without_an_end_is_told_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    file = tmp_path / "replay.json"
+    file.write_text("[" * 100_000)
+    assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"{file} is no JSON" in line
 
 
 def test_steps_of_every_mode_are_taken(tmp_path: Path):
