@@ -3,11 +3,13 @@
 
 An object is a leftover only if it says itself that it is ours (label, tag, owner file)
 and the process that it names as its owner is gone. Whatever leaves a doubt stays: a run
-on another host may share the runtime, and can't be looked at from here.
+on another host may share the runtime, and can't be looked at from here. So do folders of runs
+at other endpoints: it is by them that a sweep there tells what else is of those runs.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -15,15 +17,15 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from os import geteuid
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cri_conformance.api import types
 from cri_conformance.build.image import is_ours, owner_in_name
 from cri_conformance.report.text import one_line
 from cri_conformance.wire import cgroups
 from cri_conformance.wire.client import Client
+from cri_conformance.wire.endpoint import REFERENCE
 from cri_conformance.wire.host_mounts import unmount_below
 from cri_conformance.wire.identity import OWNER_LABEL, RUN_LABEL, Run, owner_alive
 from cri_conformance.wire.outcome import Ok, Refused
@@ -31,8 +33,9 @@ from cri_conformance.wire.runtime import CLEANUP_DEADLINE, remove
 
 #: A run's temporary folders begin so; its nonce follows.
 FOLDER_PREFIX = "cri-conformance-"
-#: Name of the file that says which process a temporary folder belongs to.
-OWNER_FILE = "owner"
+#: Names of the files that say which process a temporary folder belongs to, and where its runtime
+#: is. The second is there first.
+OWNER_FILE, ENDPOINT_FILE = "owner", "endpoint"
 
 #: Seconds in which a sweep begins removals, and lines that it says: a runtime may list millions of
 #: objects that claim to be ours, and answer slowly.
@@ -58,11 +61,13 @@ class Leftover:
 class Found:
     """What there is to sweep, in the order of removal, and what had to be left, with reasons.
 
+    ``elsewhere`` are folders of runs at other endpoints, in words.
     ``living`` has the owner, by nonce, of each run that has objects in the runtime and may go on.
     """
 
     leftovers: list[Leftover] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
     living: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
@@ -102,8 +107,8 @@ def find(client: Client) -> Found:
     owners: dict[str, set[str]] = defaultdict(set)
     for nonce, owner in _labelled(*containers, *sandboxes):
         owners[nonce].add(owner)
-    for _, nonce, owner in folders:
-        owners[nonce].add(owner)
+    for folder in folders:
+        owners[folder.nonce].add(folder.owner)
     tagged = (owner_in_name(tag) for image in images for tag in image.repo_tags)
     in_runtime = {*_labelled(*containers, *sandboxes), *tagged}
     found.living = {nonce: owner for nonce, owner in in_runtime if owner_alive(owner)}
@@ -123,9 +128,18 @@ def find(client: Client) -> Found:
     }
     for image in images:
         _judge_image(image, dead, users, found)
-    found.leftovers += [
-        Leftover("folder", str(path), nonce) for path, nonce, _ in folders if nonce in dead
-    ]
+    # What a run has left here is seen to be here, by whichever name.
+    here = {nonce for nonce, _ in in_runtime}
+    for folder in folders:
+        if folder.nonce not in dead:
+            continue
+        if folder.nonce in here or folder.place in ("", REFERENCE, client.endpoint.place):
+            about = "" if folder.place else "it does not say of which runtime"
+            found.leftovers.append(Leftover("folder", str(folder.path), folder.nonce, about))
+        else:
+            found.elsewhere.append(
+                f"kept folder {folder.path}: of a run at {folder.place}, sweep there"
+            )
     return found
 
 
@@ -134,8 +148,7 @@ def plan(client: Client) -> Iterator[tuple[str, bool]]:
     found = find(client)
     for leftover in found.leftovers:
         yield f"would remove {leftover}", True
-    for line in found.kept:
-        yield line, False
+    yield from _left_alone(found)
 
 
 def sweep(client: Client) -> Iterator[tuple[str, bool]]:
@@ -161,8 +174,15 @@ def sweep(client: Client) -> Iterator[tuple[str, bool]]:
             yield f"could not remove {leftover}: {problem}", False
         else:
             yield f"removed {leftover}", True
+    yield from _left_alone(found)
+
+
+def _left_alone(found: Found) -> Iterator[tuple[str, bool]]:
     for line in found.kept:
         yield line, False
+    for line in found.elsewhere:
+        # There is nothing here that it would be left of.
+        yield line, True
 
 
 def _not_known_gone(client: Client, found: Found) -> set[str]:
@@ -190,18 +210,29 @@ def _labelled(*items: Any) -> Iterator[tuple[str, str]]:
             yield item.labels[RUN_LABEL], item.labels[OWNER_LABEL]
 
 
-def _folders() -> Iterator[tuple[Path, str, str]]:
-    """(path, nonce, owner) of every temporary folder of a run of this user."""
+class _Folder(NamedTuple):
+    """A temporary folder. ``place`` is that of its runtime's endpoint, "" where it says nothing."""
+
+    path: Path
+    nonce: str
+    owner: str
+    place: str
+
+
+def _folders() -> Iterator[_Folder]:
+    """Those of every run of this user."""
     for path in sorted(Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*")):
         match = _FOLDER.fullmatch(path.name)
         try:
-            if not match or path.is_symlink() or path.stat().st_uid != geteuid():
+            if not match or path.is_symlink() or path.stat().st_uid != os.geteuid():
                 continue
             owner = path.joinpath(OWNER_FILE).read_text(encoding="utf-8")
+            noted = path / ENDPOINT_FILE
+            place = os.fsdecode(noted.read_bytes()) if noted.exists() else ""
         except (OSError, UnicodeDecodeError):
             # Without an owner nobody can say whether it is still wanted.
             continue
-        yield path, match["nonce"], owner.strip()
+        yield _Folder(path, match["nonce"], owner.strip(), place.strip())
 
 
 def _judge_image(image: types.Image, dead: set[str], users: dict[str, str], found: Found) -> None:

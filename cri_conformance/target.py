@@ -149,6 +149,8 @@ class Preparation:
         self.settings = settings
         self.run = Run.new()
         self.facts: Facts
+        #: Where the runtime is, as a sweep is to know it: one of our own does not outlive us.
+        self._place = endpoint.REFERENCE
         self._faults = faults
         self._pulls = pulls
         self._undo = contextlib.ExitStack()
@@ -215,6 +217,8 @@ class Preparation:
         if name == endpoint.REFERENCE:
             name = self._start_reference(registry_ca)
         at = endpoint.parse(name)
+        if settings.endpoint != endpoint.REFERENCE:
+            self._place = at.place
         image_at = endpoint.parse(settings.image_endpoint) if settings.image_endpoint else None
         if image_at:
             try:
@@ -362,6 +366,7 @@ class Preparation:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=below))
         self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
         self._undo.callback(unmount_below, folder)
+        folder.joinpath(sweep.ENDPOINT_FILE).write_bytes(os.fsencode(self._place))
         folder.joinpath(sweep.OWNER_FILE).write_text(self.run.owner, encoding="utf-8")
         inner = folder / what
         inner.mkdir()

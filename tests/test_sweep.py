@@ -12,6 +12,10 @@ import pytest
 from cri_conformance import sweep
 from cri_conformance.api import types
 from cri_conformance.build.image import REPOSITORY, reference_for, repository_for
+from cri_conformance.reference import process
+from cri_conformance.settings import Settings
+from cri_conformance.target import Preparation
+from cri_conformance.wire import endpoint
 from cri_conformance.wire.client import Client
 from cri_conformance.wire.identity import OWNER_LABEL, RUN_LABEL, Run
 from cri_conformance.wire.outcome import Ok, Outcome, Refused
@@ -19,6 +23,9 @@ from cri_conformance.wire.outcome import Ok, Outcome, Refused
 LIVING = Run.new()
 DEAD = Run("deadbeef", LIVING.owner.rsplit(".", 1)[0] + ".1")
 ELSEWHERE = Run("e15e0000", "another-host.1.1")
+
+
+HERE = endpoint.parse("unix:///run/here.sock")
 
 
 class FakeRuntime:
@@ -30,6 +37,7 @@ class FakeRuntime:
         self.images: list[types.Image] = []
         self.removed: list[str] = []
         self.refuses: set[str] = set()
+        self.endpoint = HERE
         #: Becomes a sandbox when something is removed.
         self.late: types.PodSandbox | None = None
 
@@ -70,10 +78,12 @@ def _client(runtime: FakeRuntime) -> Client:
     return cast("Client", runtime)
 
 
-def _folder(tmp_path: Path, run: Run, owner: str | None = None) -> Path:
+def _folder(tmp_path: Path, run: Run, place: str = HERE.place) -> Path:
     folder = tmp_path / f"cri-conformance-{run.nonce}-abc"
     folder.mkdir()
-    (folder / "owner").write_text(run.owner if owner is None else owner, encoding="utf-8")
+    (folder / "owner").write_text(run.owner, encoding="utf-8")
+    if place:
+        (folder / "endpoint").write_text(place, encoding="utf-8")
     return folder
 
 
@@ -140,6 +150,62 @@ def test_folders_of_runs_that_are_gone(runtime: FakeRuntime, tmp_path: Path) -> 
     assert list(sweep.sweep(_client(runtime))) == [(f"removed folder {gone}", True)]
     assert not gone.exists()
     assert all(path.is_dir() for path in (*kept, nameless))
+
+
+def test_a_folder_of_a_run_at_another_endpoint_stays_and_is_named(
+    runtime: FakeRuntime, tmp_path: Path
+) -> None:
+    there = "unix:///run/there.sock"
+    folder = _folder(tmp_path, DEAD, there)
+    said = (f"kept folder {folder}: of a run at {there}, sweep there", True)
+    assert sweep.find(_client(runtime)).lines() == []
+    for lines in (sweep.plan, sweep.sweep):
+        assert list(lines(_client(runtime))) == [said]
+    assert folder.is_dir()
+    # What its run has left here shows that the two names mean the same.
+    runtime.pod("pod", DEAD)
+    assert [line for line, _ in sweep.sweep(_client(runtime))] == [
+        "removed sandbox pod",
+        f"removed folder {folder}",
+    ]
+
+
+def test_a_folder_goes_with_any_sweep_where_no_runtime_is_named_or_left(
+    runtime: FakeRuntime, tmp_path: Path
+) -> None:
+    old = _folder(tmp_path, DEAD, "")
+    of_reference = _folder(tmp_path, Run("0ddba115", DEAD.owner), endpoint.REFERENCE)
+    assert [line for line, _ in sweep.plan(_client(runtime))] == [
+        f"would remove folder {of_reference}",
+        f"would remove folder {old} (it does not say of which runtime)",
+    ]
+    assert all(gone for _, gone in sweep.sweep(_client(runtime)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_socket_has_several_paths(runtime: FakeRuntime, tmp_path: Path) -> None:
+    (tmp_path / "var").symlink_to(tmp_path)
+    runtime.endpoint = endpoint.parse(f"{tmp_path}/var/cri.sock")
+    folder = _folder(tmp_path, DEAD, endpoint.parse(f"{tmp_path}/cri.sock").place)
+    assert sweep.find(_client(runtime)).lines() == [f"folder {folder}"]
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_a_run_notes_where_its_runtime_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, embedded: bool
+) -> None:
+    # A socket's path is short.
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        started = process.start()
+        try:
+            name = endpoint.REFERENCE if embedded else started.endpoint
+            with Preparation(Settings(name, report=tmp_path)):
+                [noted] = Path(folder).glob("cri-conformance-*/endpoint")
+                place = name if embedded else endpoint.parse(name).place
+                assert noted.read_text(encoding="utf-8") == place
+        finally:
+            started.stop()
 
 
 def test_a_folder_stays_while_it_tells_whose_the_rest_is(

@@ -34,6 +34,11 @@ class Endpoint:
         """A unix socket: the runtime is on this host (or its socket is mounted here)."""
         return self.socket is not None
 
+    @property
+    def place(self) -> str:
+        """The same for all paths that lead to one socket, as /run and /var/run do."""
+        return f"unix://{os.path.realpath(self.socket)}" if self.socket else self.text
+
 
 def parse(text: str) -> Endpoint:
     """``unix:///run/x.sock``, ``/run/x.sock`` or ``tcp://host:port``. Raises EndpointError."""
