@@ -55,6 +55,8 @@ TEST_TIMEOUT = {"gate": 300, "nightly": 7200}
 #: With more than so many clauses a test is named by their number.
 _CLAUSES_IN_NAME = 3
 
+#: Characters of a line of progress: an error of the runtime's may be long.
+_LINE = 1000
 _FACTS = "cri_facts"
 _SEED = "cri_seed"
 
@@ -175,7 +177,7 @@ class Session:
             return
         with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
             terminal_reporter.ensure_newline()
-            terminal_reporter.write_line(f"cri-fuzz: {line}")
+            terminal_reporter.write_line(f"cri-fuzz: {one_line(line, _LINE)}")
 
     def progress_file(self, worker: str) -> Path:
         """Where a process of a campaign keeps its last state."""

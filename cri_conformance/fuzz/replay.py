@@ -230,11 +230,12 @@ def run(path: Path, settings: Settings, ending: Callable[[], None] = lambda: Non
         print("a mistake of the suite")
         return _MISTAKE
     for line in lines:
-        print(line)
+        print(visible(line))
     if came.missing and not came.again:
         print(f"{_NOT_WHOLE}: {visible(came.missing)}")
         return _NO_VERDICT
     verdict = "still happens" if came.again else "no longer happens"
     what = document["clause"] or document["kind"]
-    print(f"{verdict}: {what}: permitted {document['permitted']}; got {document['actual']}")
+    came_of = f"permitted {document['permitted']}; got {document['actual']}"
+    print(visible(f"{verdict}: {what}: {came_of}"))
     return int(came.again)

@@ -23,7 +23,7 @@ from cri_conformance.fuzz import crictl
 from cri_conformance.fuzz.finding import Finding
 from cri_conformance.fuzz.restarting import restarts
 from cri_conformance.report.files import write_text
-from cri_conformance.report.text import tried
+from cri_conformance.report.text import tried, visible
 from cri_conformance.settings import FINDING_TEST, Settings
 from cri_conformance.target import Facts
 from cri_conformance.wire.history import Call, StreamRecord, in_lines
@@ -150,7 +150,7 @@ def _transcript(found: Finding, facts: Facts, settings: Settings) -> str:
         *in_lines(found.calls, width=240),
         *map(_sent, found.sent),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(visible, lines)) + "\n"
 
 
 def _sent(one: dict[str, str]) -> str:

@@ -27,11 +27,12 @@ from cri_conformance.fuzz.modes import MODES
 from cri_conformance.fuzz.replay import ReplayError, check, happens, load
 from cri_conformance.fuzz.story import Story
 from cri_conformance.fuzz.trying import Bench
+from cri_conformance.session import Session
 from cri_conformance.settings import Settings
 from cri_conformance.target import Preparation, Target, connect
 from cri_conformance.wire.client import request_of
 from cri_conformance.wire.history import SHOWN, Call, StreamRecord
-from cri_conformance.wire.outcome import Ok, SetupFailed
+from cri_conformance.wire.outcome import Ok, Refused, SetupFailed
 
 WRONG = "listed twice"
 MISSING = "step 2 is about s1, which no step before it gave"
@@ -122,6 +123,51 @@ def test_only_calls_are_counted_and_not_the_line_that_some_are_left_out(
     said = str(failed.value)
     assert said.count("Version() → OK") == SHOWN
     assert "… 10 calls left out …" in said
+
+
+class Garish(LivesMode):
+    """Of a runtime whose words a terminal would obey."""
+
+    def play(self, bench: Bench, story: Story) -> str:
+        refused = Refused("INTERNAL", BAD)
+        bench.target.client.history.add("Version", request_of("Version"), refused, 0.0, 0.0)
+        raise Unspoken("once", BAD)
+
+
+BAD = "\x1b[2J\x9b1m\u202e"
+
+
+def test_nothing_from_the_runtime_reaches_a_terminal_raw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(MODES, "lives", Garish())
+    file = _file(tmp_path, _document(RUN, actual=BAD, permitted=BAD, cause=cause_of(BAD)))
+    assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 1
+    shown = capsys.readouterr().out
+    facts: Any = SimpleNamespace(runtime_name=BAD, runtime_version=BAD)
+    found = Finding(Kind.OPEN, "lives", "", "cause", BAD, BAD, 0)
+    found.sent = [{"rpc": "Version", "broken": BAD, "size": "0", "bytes": "", "outcome": BAD}]
+    write.finding(found, facts, Settings("reference", fuzz_dir=tmp_path))
+    shown += Path(found.folder, "transcript.txt").read_text()
+    config: Any = SimpleNamespace(
+        pluginmanager=SimpleNamespace(get_plugin={"terminalreporter": Terminal()}.get),
+        get_verbosity=lambda: 0,
+    )
+    session: Any = SimpleNamespace(_config=config, leads=True)
+    Session.say(session, f"found: {BAD}")
+    shown += capsys.readouterr().out
+    assert "cri-fuzz: found: \\x1b[2J" in shown
+    assert not set(BAD) - set("[2J1m") & set(shown)
+
+
+class Terminal:
+    """A terminal reporter."""
+
+    def ensure_newline(self) -> None:
+        pass
+
+    def write_line(self, line: str) -> None:
+        print(line)
 
 
 def test_a_step_about_nothing_is_no_all_clear(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
