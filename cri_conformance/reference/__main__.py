@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from cri_conformance.arguments import Parser
@@ -113,6 +114,27 @@ def _free(listen: Path) -> Path:
     raise sweep.StateError(f"another program listens on {listen}")
 
 
+class End:
+    """What a signal sets, and the main thread waits for. A handler runs amid whatever that does:
+    in the wait for an Event it could need the lock that the wait has just taken, for ever."""
+
+    def __init__(self) -> None:
+        self._came: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """From a handler, or another thread."""
+        self._came.put(None)
+
+    def wait(self, looks_again: float = 1.0) -> None:
+        """Until it is set. A signal that comes right before a wait without an end is not seen in
+        it, so none is."""
+        while True:
+            try:
+                return self._came.get(timeout=looks_again)
+            except Empty:
+                pass
+
+
 def _serve(
     directory: sweep.StateDirectory,
     listen: Path,
@@ -121,7 +143,7 @@ def _serve(
     faults: bool,
     until_eof: bool,
 ) -> int:
-    end = threading.Event()
+    end = End()
     _set_signals(end)
     # A thread that pumps megabytes would keep the others, which look at hundreds of files in
     # /proc, waiting for 5 ms at each of them.
@@ -145,9 +167,7 @@ def _serve(
         print(f"{READY}{_SCHEME}{listen}", flush=True)
         if until_eof:
             threading.Thread(target=_await_eof, args=(end,), daemon=True).start()
-        # A signal that comes right before a wait without an end is not seen in it.
-        while not end.wait(1.0):
-            pass
+        end.wait()
         return 0
     finally:
         wait_for_calls = server.stop()
@@ -184,7 +204,7 @@ def _ended(context: grpc.ServicerContext) -> threading.Event:
     return ended
 
 
-def _set_signals(end: threading.Event) -> None:
+def _set_signals(end: End) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())
     # A signal that we were started to ignore (nohup, a shell's &) would be ignored in every
@@ -194,7 +214,7 @@ def _set_signals(end: threading.Event) -> None:
             signal.signal(number, lambda *_: None)
 
 
-def _await_eof(end: threading.Event) -> None:
+def _await_eof(end: End) -> None:
     while os.read(0, 4096):
         pass
     end.set()

@@ -112,6 +112,32 @@ def test_signal_ends_in_good_order_with_calls_under_way(
     assert not state_directories()
 
 
+#: Waits for the end again and again, and reads how often from its arguments.
+_WAITS = """
+import sys
+from cri_conformance.reference.__main__ import End, _set_signals
+
+for _ in range(int(sys.argv[1])):
+    end = End()
+    _set_signals(end)
+    print(flush=True)
+    end.wait(1e-6)
+"""
+
+
+def test_a_signal_is_heeded_whatever_the_wait_is_at() -> None:
+    """It may come between any two instructions of it."""
+    command = [sys.executable, "-c", _WAITS, "10000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as waiting:
+        stuck = threading.Timer(30, waiting.kill)
+        stuck.start()
+        assert waiting.stdout
+        for _ in waiting.stdout:
+            waiting.send_signal(signal.SIGTERM)
+        stuck.cancel()
+    assert waiting.returncode == 0
+
+
 def test_next_start_sweeps_what_a_killed_one_left(connect: Any) -> None:
     killed = process.start()
     with connect(killed.endpoint) as runtime:
