@@ -60,7 +60,7 @@ def lines(
         )
     if known.source:
         told.append(
-            f"cri: {count(len(known.entries), 'known violation')} expected by {known.source}"
+            f"cri: {count(len(known.all), 'known violation')} expected by {known.source}"
             + (f", {known.elsewhere} more are about other versions" * bool(known.elsewhere))
         )
     if chosen.profiles:

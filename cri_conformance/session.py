@@ -108,7 +108,7 @@ class Session:
         named = self.settings.expectations
         self._expectations = expectations.find(named, register()) if named else None
         #: The expectations that are about this runtime in its version.
-        self._known = expectations.NONE
+        self.known = expectations.NONE
         self._bound: dict[str, list[str]] = defaultdict(list)
         self._preparation: Preparation | None = None
         self._host_before: Leaks | None = None
@@ -200,19 +200,19 @@ class Session:
         self._leaving.watch(seconds, f"the run took longer than --cri-run-timeout={seconds:g}")
         if self._reporting:
             self._prepare()
-            self._reporting.begin(self.facts, self._known, self._leftovers)
+            self._reporting.begin(self.facts, self.known, self._leftovers)
             if not self.matrix:
                 self._config.pluginmanager.register(ToldOnce(), told_once.NAME)
         else:
             worker_input: dict[str, Any] = self._config.workerinput  # type: ignore[attr-defined]
             self.facts = Facts(**worker_input[_FACTS])
             self.settings = replace(self.settings, seed=worker_input[_SEED])
-            self._known = self._expected()
+            self.known = self._expected()
         self.rules = Rules(
             register=register(),
             minor=Minor.parse(self.facts.minor),
             strict=self.settings.strict,
-            known={name: known.reason for name, known in self._known.entries.items()},
+            known={name: known.reason for name, known in self.known.entries.items()},
             selected=selected(self.settings),
         )
 
@@ -226,7 +226,7 @@ class Session:
         preparation = Preparation(self.settings, faults=self.matrix, pulls=self._runs_suite())
         try:
             self.facts = preparation.__enter__().facts
-            self._known = self._expected()
+            self.known = self._expected()
             self._leftovers, self._others = preparation.look()
             self._host_before = Leaks(self.facts.host_root, self.facts.log_root)
         except (TargetError, RuntimeGone) as error:
@@ -273,7 +273,7 @@ class Session:
         if self._preparation is None:
             return []
         return header.lines(
-            self._config, self.settings, self.facts, self._known, self._leftovers, self._others
+            self._config, self.settings, self.facts, self.known, self._leftovers, self._others
         )
 
     # -- collection ------------------------------------------------------------------

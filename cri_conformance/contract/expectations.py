@@ -2,7 +2,8 @@
 """Violations that a runtime's maintainers know of, each with its reason.
 
 A known clause is judged like any other: broken it shows as known, held it shows as
-stale, so that an entry goes when its bug does. The file is TOML::
+stale, so that an entry goes when its bug does. A known finding of campaigns
+(``findings.py``) shows as known too, and is never stale. The file is TOML::
 
     runtime = "containerd"                  # optional: what Version calls the runtime
 
@@ -17,6 +18,13 @@ stale, so that an entry goes when its bug does. The file is TOML::
     flaky = "1 in 70"                       # breaks only now and then: never stale
     campaigns = true                        # only --cri-fuzz breaks it: elsewhere it fails
 
+    [[known]]
+    finding = "leak"                        # in place of a clause, of which this is none's
+    cause = "process N (shim) of ID"        # as in results.json, with * for what differs
+    given_up = ["StartContainer"]           # optional: the calls that it takes
+    reason = "…"
+    review = 2027-01-31                     # needed: nothing else asks for it again
+
 docs/gate.md is for those who write one.
 """
 
@@ -26,7 +34,7 @@ import datetime
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from itertools import pairwise
@@ -34,14 +42,17 @@ from pathlib import Path
 from typing import Any
 
 from cri_conformance.contract.clause import Level
+from cri_conformance.contract.findings import Sign, parts, wrong_with
 from cri_conformance.contract.register import Register
 from cri_conformance.contract.versions import Version
 
 _TABLE = "known"
 _RUNTIME = "runtime"
-_TEXTS = ("clause", "reason", "evidence", "link", "since", "until", "flaky")
+_TEXTS = ("clause", "finding", "cause", "reason", "evidence", "link", "since", "until", "flaky")
 _CAMPAIGNS = "campaigns"
-_KEYS = (*_TEXTS, "review", _CAMPAIGNS)
+#: Keys of findings alone.
+_OF_FINDINGS = ("cause", "given_up")
+_KEYS = (*_TEXTS, "given_up", "review", _CAMPAIGNS)
 _RATE = re.compile(r"([1-9]\d{0,8}) in ([1-9]\d{0,8})")
 _SUFFIX = ".toml"
 #: The folder, within the package, of those that ship with it.
@@ -54,8 +65,9 @@ class ExpectationsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """A clause that is expected to break, and why."""
+    """A clause that is expected to break, or a finding that is expected, and why."""
 
+    #: "" of a finding.
     clause: str
     reason: str
     link: str = ""
@@ -68,6 +80,13 @@ class Expectation:
     flaky: str = ""
     #: Whether only a campaign breaks it: a run of the suite is to hold it.
     campaigns: bool = False
+    #: None of a clause.
+    finding: Sign | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is about."""
+        return self.clause or str(self.finding)
 
     def covers(self, version: Version | None) -> bool:
         """Whether it is about this version; of one that can't be read nothing is known."""
@@ -89,10 +108,31 @@ class Applied:
     #: How many entries are about other versions.
     elsewhere: int = 0
     notes: tuple[str, ...] = ()
+    #: Those on findings, in a campaign.
+    findings: tuple[Expectation, ...] = ()
+
+    @property
+    def all(self) -> list[Expectation]:
+        """Those on clauses and on findings."""
+        return [*self.entries.values(), *self.findings]
 
     def overdue(self, today: datetime.date) -> list[Expectation]:
         """Entries whose review date has passed."""
-        return [e for e in self.entries.values() if e.review and e.review <= today]
+        return [e for e in self.all if e.review and e.review <= today]
+
+    def forgiving(self, kind: str, cause: str, given_up: Collection[str]) -> list[Expectation]:
+        """The entries by which a finding is known; [] unless all of it is."""
+        found: dict[str, Expectation] = {}
+        for part in parts(kind, cause):
+            entry = next((e for e in self.findings if _covers(e, kind, part, given_up)), None)
+            if entry is None:
+                return []
+            found[entry.name] = entry
+        return list(found.values())
+
+
+def _covers(entry: Expectation, kind: str, part: str, given_up: Collection[str]) -> bool:
+    return bool(entry.finding and entry.finding.covers(kind, part, given_up))
 
 
 #: Nothing is expected.
@@ -127,8 +167,9 @@ class Expectations:
                     "as a version",
                 )
         covering = [e for e in self.entries if e.covers(parsed)]
-        entries = {e.clause: e for e in covering if campaign or not e.campaigns}
-        return Applied(self.source, entries, len(self.entries) - len(covering), notes)
+        entries = {e.clause: e for e in covering if e.clause and (campaign or not e.campaigns)}
+        found = tuple(e for e in covering if campaign and e.finding)
+        return Applied(self.source, entries, len(self.entries) - len(covering), notes, found)
 
 
 def shipped() -> list[str]:
@@ -212,8 +253,14 @@ def _problems(entry: dict[str, Any], register: Register) -> Iterator[str]:
     if not isinstance(entry.get(_CAMPAIGNS, False), bool):
         yield f"{_CAMPAIGNS} is true or false, without quotes, not {entry[_CAMPAIGNS]!r}"
     clause = entry.get("clause", "")
-    if not clause:
-        yield "no clause; give the id that the report shows"
+    if "finding" in entry:
+        if clause:
+            yield f"{clause}: an entry is about a clause or a finding, not both"
+        yield from wrong_with(entry, register)
+    elif strange := [key for key in _OF_FINDINGS if key in entry]:
+        yield f'{strange[0]} without a finding; write what it is, as in finding = "leak"'
+    elif not clause:
+        yield "no clause, and no finding; give the id, or the kind, that the report shows"
     elif clause not in register:
         near = difflib.get_close_matches(clause, register.clauses, n=1, cutoff=0.8)
         meant = f"did you mean {near[0]}?" if near else "`cri-conformance clauses` lists them"
@@ -221,7 +268,7 @@ def _problems(entry: dict[str, Any], register: Register) -> Iterator[str]:
     elif register[clause].level is Level.MAY:
         yield f"{clause} is a MAY, which is never judged; remove the entry"
     if not entry.get("reason", "").strip():
-        yield f"{clause} has no reason; say why it is known, as in an issue's title".lstrip()
+        yield f"{_name(entry)} has no reason; say why it is known, as in an issue's title".lstrip()
     for read in (_span, _day, _rate):
         try:
             read(entry)
@@ -229,11 +276,25 @@ def _problems(entry: dict[str, Any], register: Register) -> Iterator[str]:
             yield str(error)
 
 
+def _name(entry: dict[str, Any]) -> str:
+    """What an entry is about, right or wrong."""
+    found = (entry.get(key, "") for key in ("clause", "finding", "cause"))
+    return ": ".join(" ".join(text.split()) for text in found if text)
+
+
+def _sign(entry: dict[str, Any]) -> Sign | None:
+    if "finding" not in entry:
+        return None
+    cause = " ".join(entry["cause"].split())
+    return Sign(entry["finding"], cause, tuple(entry.get("given_up", ())))
+
+
 def _expectation(entry: dict[str, Any]) -> Expectation:
     """Of an entry without problems."""
     since, until = _span(entry)
     return Expectation(
-        clause=entry["clause"],
+        clause=entry.get("clause", ""),
+        finding=_sign(entry),
         reason=entry["reason"].strip(),
         link=entry.get("link", ""),
         evidence=entry.get("evidence", "").strip(),
@@ -251,7 +312,7 @@ def _span(entry: dict[str, Any]) -> tuple[Version | None, Version | None]:
     )
     if since and until and not since < until:
         raise ValueError(
-            f"{entry.get('clause', '')}: no version lies from {since} to before {until}; until is "
+            f"{_name(entry)}: no version lies from {since} to before {until}; until is "
             "the first version without the violation"
         )
     return since, until
@@ -276,13 +337,13 @@ def _rate(entry: dict[str, Any]) -> str:
 
 
 def _together(made: Expectation, others: Iterable[Expectation]) -> Iterator[str]:
-    """Whether another entry of its clause is about the same version."""
+    """Whether another entry on the same is about the same version."""
     lowest = Version((), (-2, 0))
-    same = [made, *(other for other in others if other.clause == made.clause)]
+    same = [made, *(other for other in others if other.name == made.name)]
     for one, next_ in pairwise(sorted(same, key=lambda e: e.since or lowest)):
         if one.until is None or next_.since is None or next_.since < one.until:
             yield (
-                f"{made.clause} stands twice for the same versions; keep one of them, or part "
+                f"{made.name} stands twice for the same versions; keep one of them, or part "
                 "them by since and until"
             )
             return

@@ -19,7 +19,7 @@ from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.mode import Over
 from cri_conformance.fuzz.story import Story, play
 from cri_conformance.malformed import siege
-from cri_conformance.malformed.assay import NOT_SENT, SURVIVES, Assay, Sent, words
+from cri_conformance.malformed.assay import NOT_SENT, SURVIVES, THESE, Assay, Sent, words
 from cri_conformance.malformed.attacks import ATTACKS, MANGLED, attack_of
 from cri_conformance.malformed.draws import Draws
 from cri_conformance.malformed.mutations import Mutation, apply, by_chance
@@ -237,8 +237,13 @@ class BrokenPlayer:
             self._complete = True
             campaign.say(f"wire: {error.kind} after a request that lacks a part, {_NO_MORE}")
         elif error.kind in _GONE:
-            self._deadly.add(error.cause)
-            campaign.say(f"wire: {error.kind} after {error.cause}, {_NO_MORE}")
+            if error.cause.endswith(THESE):
+                campaign.say(f"wire: {error.kind} after some of these calls")
+            else:
+                last = story[-1]["with"]
+                deadly = last.get("name") or str(last["base"]).partition(".")[0]
+                self._deadly.add(deadly)
+                campaign.say(f"wire: {error.kind} after {deadly}, {_NO_MORE}")
         elif error.lasting:
             rpc = str(story[-1]["with"]["base"]).partition(".")[0]
             self._deadly.add(rpc)

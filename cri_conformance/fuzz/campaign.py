@@ -17,19 +17,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from cri_conformance.contract import expectations
+from cri_conformance.contract.findings import LOG
 from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import Ended, Misbehaved, NotExercised, Violation
 from cri_conformance.fuzz import write
 from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
 from cri_conformance.fuzz.judging import CampaignJudge, Key, cause_of, key_of
 from cri_conformance.fuzz.leftovers import Left, Leftovers, Played
+from cri_conformance.fuzz.log import Log
 from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.meter import Meter
 from cri_conformance.fuzz.mode import Mode, Over, Player
+from cri_conformance.fuzz.retrying import given_up
 from cri_conformance.fuzz.story import Story
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.fuzz.trying import ENOUGH, Bench, Trying, came_back, longest
-from cri_conformance.malformed.oracle import Misbehaviour
+from cri_conformance.malformed.oracle import Misbehaviour, panic_of
 from cri_conformance.report.text import count, one_line, tried
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.suite.repeating import MINUTE
@@ -80,8 +84,10 @@ class Campaign:
         worker: str = "",
         said: Callable[[str], None] = lambda line: None,
         progress: Path | None = None,
+        expected: expectations.Applied = expectations.NONE,
     ) -> None:
-        """``said`` takes a line of progress; ``progress`` is a file that holds the last state."""
+        """``said`` takes a line of progress; ``progress`` is a file that holds the last state;
+        what is ``expected`` to be found fails no run."""
         assert target.settings.fuzz
         self.target = target
         self.settings: Settings = target.settings
@@ -110,7 +116,8 @@ class Campaign:
         #: The last ids that were given to us.
         self._made: dict[str, None] = {}
         self._trying = Trying(target, self.scope, self._tell)
-        self._said, self._progress = said, progress
+        self._said, self._progress, self._expected = said, progress, expected
+        self._log = Log(target.settings.runtime_log)
         self._next_line, self._next_save = LINE_EVERY, 0.0
         self._stopped = ""
         #: Whether Ctrl-C has come: from then on nothing is tried any more.
@@ -145,6 +152,7 @@ class Campaign:
             for left in self._leftovers.look(self._alive() | folders):
                 self._left(left)
         self._playing = self._mode, self._seed, story
+        self._log.skip()
         self.judge.mark = self.target.client.history.mark()
         if self.over():
             raise Halt
@@ -216,10 +224,10 @@ class Campaign:
             finding = self._new(Kind.OPEN, "", key[1], error.permitted, error.actual, story)
         elif isinstance(error, RuntimeGone):
             kind = Kind.HANG if self.target.client.wait_ready(ALIVE_WITHIN) else Kind.CRASH
-            finding = self._new(
-                kind, "", str(kind), "the runtime goes on answering Version", str(error), story
-            )
-            key = (str(kind), _end_of(story))
+            last = _end_of(story) if kind is Kind.CRASH else f"Version after {_end_of(story)}"
+            cause, actual = self._died(kind, last, str(error))
+            finding = self._new(kind, "", cause, PERMITTED[Kind.CRASH], actual, story)
+            key = (str(kind), cause)
         elif isinstance(error, SetupFailed):
             # The environment gave way: no verdict, and no reason to end a campaign.
             self._said(f"no verdict: {error}")
@@ -239,14 +247,30 @@ class Campaign:
     ) -> None:
         """Take in what no clause need speak of, and what was ``sent`` before it."""
         kind = Kind(error.kind)
-        finding = self._new(kind, clause, error.cause, PERMITTED[kind], error.actual, story)
+        cause, actual = self._died(kind, error.cause, error.actual)
+        finding = self._new(kind, clause, cause, PERMITTED[kind], actual, story)
         finding.sent = list(sent)
         if error.lasting:
             finding.untried = _FOR_GOOD
-        self.add((clause or str(kind), error.cause), finding, again=not error.lasting)
+        self.add((clause or str(kind), cause), finding, again=not error.lasting)
         if error.lasting:
             # So does what it keeps on the host.
             self._leftovers.forgive()
+
+    def _died(self, kind: Kind, cause: str, actual: str) -> tuple[str, str]:
+        """Cause and words of a finding: of a crash its log may know more than who saw it."""
+        if kind is Kind.CRASH and (said := panic_of(self._log.new())):
+            return f"{LOG}{said}", f"{actual}; its log says {said}"
+        return cause, actual
+
+    def _recognise(self, finding: Finding) -> None:
+        """Whether it is expected."""
+        story: Story = finding.story.get("steps", [])
+        finding.given_up = given_up(story) if finding.kind is Kind.LEAK else ()
+        kind = "" if finding.clause else str(finding.kind)
+        entries = self._expected.forgiving(kind, finding.cause, finding.given_up)
+        finding.reason = "; ".join(entry.reason for entry in entries)
+        finding.link = next((entry.link for entry in entries if entry.link), "")
 
     def say(self, line: str) -> None:
         """A line of progress."""
@@ -262,9 +286,11 @@ class Campaign:
         else:
             finding.cause = key[1]
             if not finding.behind:
+                self._recognise(finding)
                 finding.keep(self.target.client.history, self.judge.mark, about=finding.about)
             self.findings[key] = finding
-            self._said(f"found: {finding.line()}")
+            known = f", known: {finding.reason}" if finding.reason else ""
+            self._said(f"found: {finding.line()}{known}")
             # At once: trying it takes long, and the run may be ended meanwhile.
             write.finding(finding, self.facts, self.settings)
             if again and finding.steps:
@@ -383,14 +409,13 @@ class Campaign:
 
     def _left(self, left: Left) -> None:
         """What sequences left behind is a finding: of the sequence that leaves it again."""
-        key = (str(Kind.LEAK), left.cause)
         kept = self._mode, self._seed
         suspects = left.suspects or [_NOBODY]
         until = time.monotonic() + SUSPECTS_SECONDS
         findings = (self._behind(left, one) for one in suspects)
         finding = next(findings)
         try:
-            while key not in self.findings and not self._interrupted:
+            while _key_of_left(finding) not in self.findings and not self._interrupted:
                 if finding.steps and (len(suspects) == 1 or self._tried(finding, once=True)):
                     self._tried(finding)
                     break
@@ -398,7 +423,9 @@ class Campaign:
                     break
                 finding = another
         finally:
-            # Also if the run is ended meanwhile: it was seen.
+            # Also if the run is ended meanwhile: it was seen. Its story may be smaller now.
+            self._recognise(finding)
+            key = _key_of_left(finding)
             if left.nameless and finding.again < ENOUGH:
                 # It may be of whoever else uses the node.
                 finding.kind = Kind.OPEN
@@ -418,6 +445,7 @@ class Campaign:
         elif len(left.suspects) != 1:
             finding.untried = _NONE_DID if left.suspects else _NO_SUSPECT
         finding.keep(self.target.client.history, *one.calls)
+        self._recognise(finding)
         return finding
 
     def _look_for_leaks(self) -> None:
@@ -509,7 +537,15 @@ def seed_of(seed: int, worker: str, mode: str, number: int) -> int:
 
 
 def _end_of(story: Story) -> str:
-    return str(story[-1].get("do", "")) if story else ""
+    if not story:
+        return ""
+    step = story[-1]
+    return f"{step['do']} {step['with'].get('call', '')}".strip()
+
+
+def _key_of_left(finding: Finding) -> Key:
+    """What is known, as its story has all that it takes, does not hide what is left otherwise."""
+    return (f"{'known ' * bool(finding.reason)}{Kind.LEAK}", finding.cause)
 
 
 __all__ = ["Bench", "Campaign", "CampaignFailed", "Mode", "Over", "Player", "seed_of"]

@@ -13,7 +13,7 @@ from cri_conformance.wire.history import Call, CallRecord, History
 
 
 class Kind(StrEnum):
-    """What is wrong. All count as a failure but OPEN, which no clause speaks of."""
+    """What is wrong. All count as a failure but OPEN, which no clause speaks of, and the known."""
 
     CLAUSE = "clause"
     CRASH = "crash"
@@ -63,12 +63,17 @@ class Finding:
     times: int = 1
     #: A leak that is looked for when all that the story made has been removed.
     behind: bool = False
+    #: The calls that its story gives up.
+    given_up: tuple[str, ...] = ()
+    #: Why it is known and where that is tracked, as the expectations file says; "" if it is not.
+    reason: str = ""
+    link: str = ""
     folder: str = ""
 
     @property
     def counts(self) -> bool:
         """Whether it fails the run."""
-        return self.kind is not Kind.OPEN
+        return self.kind is not Kind.OPEN and not self.reason
 
     @property
     def steps(self) -> int:
@@ -109,9 +114,13 @@ class Finding:
             "kind": str(self.kind),
             "mode": self.mode,
             "clause": self.clause,
+            "cause": self.cause,
             "permitted": self.permitted,
             "actual": self.actual,
             "counts": self.counts,
+            "reason": self.reason,
+            "link": self.link,
+            "given_up": list(self.given_up),
             "seed": self.seed,
             "steps": self.steps,
             "steps_found": self.steps_found,

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import multiple, precondition, rule
 
 from cri_conformance.api import types
+from cri_conformance.contract.findings import BY_RESTART
 from cri_conformance.fuzz.equalities import Looker
+from cri_conformance.fuzz.story import Story
 from cri_conformance.model.states import ContainerState, SandboxState
 from cri_conformance.model.table import Answer, Rule
 from cri_conformance.model.world import Came
@@ -35,12 +37,32 @@ from cri_conformance.wire.together import together
 
 #: Methods of RetrySteps that are steps of a story.
 TOLD = ("run_given_up", "create_given_up", "start_given_up", "stop_at_once", "stop_prompt")
+#: The call that a step gives up, where it does not name it.
+_GIVES_UP = {
+    "run_given_up": "RunPodSandbox",
+    "create_given_up": "CreateContainer",
+    "start_given_up": "StartContainer",
+    "stop_prompt": "StopContainer",
+}
 #: Seconds after which a call is given up: in its first moments, and in the midst of it.
 MOMENTS = (0.001, 0.002, 0.005, 0.02, 0.1)
 #: Graces of stops at the same time, in seconds, and a deadline for the longest.
 GRACES, STOPS_WITHIN = (5, 1, 0), 30.0
 #: Seconds that one which ends on its signal has for it, and until its status must show that.
 GRACE, SLACK = 2, 5.0
+
+
+def given_up(story: Story) -> tuple[str, ...]:
+    """The calls that a story gives up, each with the word for it if that is by a restart."""
+    found: set[str] = set()
+    for step in story:
+        how = step["with"]
+        if step["do"] == "restart_crowded":
+            found.update(f"{call}{BY_RESTART}" for call in how["calls"])
+        elif way := how.get("way"):
+            call = _GIVES_UP.get(step["do"]) or how["call"]
+            found.add(f"{call}{BY_RESTART}" if way == "restart" else call)
+    return tuple(sorted(found))
 
 
 class Retrier(Looker):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from cri_conformance.api.rpcs import RPCS
 from cri_conformance.malformed import oracle
 from cri_conformance.malformed.boundaries import boundaries
+from cri_conformance.malformed.fields import Path as Where
+from cri_conformance.malformed.fields import Tree, at
 from cri_conformance.malformed.mutations import Mutation, apply, by_chance
 from cri_conformance.malformed.oracle import Kind, Misbehaviour
 from cri_conformance.malformed.safety import Refuse, incomplete
@@ -34,6 +36,8 @@ NOT_SENT = "NOT-SENT"
 #: The clause of those who send incomplete requests.
 SURVIVES = "RuntimeService.Status.survives-incomplete"
 _SHOWN = 240
+#: The cause of what may be of any of several messages.
+THESE = "these calls"
 
 
 #: A message as it was sent: what was broken, and how.
@@ -65,8 +69,11 @@ class Pulse:
             if not oracle.no_answer(outcome):
                 self._client.wait_ready(seconds)
         else:
-            kind = Kind.HANG if outcome and oracle.no_answer(outcome) else Kind.CRASH
-            raise Misbehaviour(kind, cause, f"after {what} Version is answered with {outcome}")
+            told = f"after {what} Version is answered with {outcome}"
+            if outcome and oracle.no_answer(outcome):
+                # All of it, which is another matter than a call that alone has no answer.
+                raise Misbehaviour(Kind.HANG, f"Version after {cause}", told)
+            raise Misbehaviour(Kind.CRASH, cause, told)
         pid = peer(self._client.endpoint)
         if pid != self._pid and self._pid and pid:
             before, self._pid = self._pid, pid
@@ -133,22 +140,26 @@ class Assay:
         elif oracle.broke_off(outcome):
             # UNAVAILABLE in the runtime's own words, of a registry, say, is an answer.
             self._doubtful |= isinstance(outcome, Unknown)
-            self.pulse.check(f"{base.rpc} {words(mutations)}", base.rpc)
+            self.pulse.check(f"{base.rpc} {words(mutations)}", cause(base, mutations))
         elif base.name == "full" and not self._doubtful and not oracle.no_answer(outcome):
             # It takes time as it is: looked at now, what is left needs no search for its cause.
-            self.yard.left()
+            try:
+                self.yard.left()
+            except Misbehaviour as error:
+                # Nothing of its kind is sent any more: that it is told by its field makes no more.
+                error.cause += f" by {cause(base, mutations)}" * error.lasting
+                raise
         elif oracle.no_answer(outcome) and streaming:
             # Rightly silent, or the end of all: asked at once, the call is known that was it.
-            self.pulse.check(f"{base.rpc} {words(mutations)}", base.rpc)
+            self.pulse.check(f"{base.rpc} {words(mutations)}", cause(base, mutations))
         elif oracle.no_answer(outcome):
             self._doubtful = True
             # A loaded machine is slow once.
             again = self.raw.call(base.rpc, data, deadline=within)
-            self.pulse.check(f"{base.rpc} {words(mutations)}", base.rpc)
+            self.pulse.check(f"{base.rpc} {words(mutations)}", cause(base, mutations))
             if oracle.no_answer(again):
-                raise Misbehaviour(
-                    Kind.HANG, f"{base.rpc}", f"{base.rpc} has no answer after {within:g} s, twice"
-                )
+                told = f"{base.rpc} has no answer after {within:g} s, twice"
+                raise Misbehaviour(Kind.HANG, cause(base, mutations), told)
         return code
 
     def batch(self, base: Base, seed: int, count: int, *, ends: bool = False) -> None:
@@ -174,7 +185,7 @@ class Assay:
 
     def settle(self) -> None:
         """Look at what was not named, at what is left, and at the log. Raises Misbehaviour."""
-        self.pulse.check("these calls")
+        self.pulse.check(THESE)
         doubtful, self._doubtful = self._doubtful, False
         self.yard.check(doubtful=doubtful)
         if self._log and self._log.exists():
@@ -229,6 +240,18 @@ def smaller(
         if less and shows(less):
             mutations = less
     return mutations
+
+
+def cause(base: Base, mutations: Sequence[Mutation]) -> str:
+    """A message, the same for all that is alike: its call and the fields that were broken."""
+    fields = {".".join(_names(base.tree, one.where)) or "message" for one in mutations}
+    return " ".join([base.rpc, *sorted(fields)])
+
+
+def _names(tree: Tree, where: Where) -> Iterator[str]:
+    for depth in range(len(where)):
+        if field := at(tree, where[: depth + 1]):
+            yield field.name or str(field.number)
 
 
 def words(mutations: Sequence[Mutation]) -> str:

@@ -77,12 +77,35 @@ def look_at(rpc: str, outcome: Outcome, secrets: Collection[str]) -> None:
 def look_at_log(text: str, secrets: Collection[str]) -> None:
     """Judge what the runtime wrote into its log meanwhile. Raises Misbehaviour."""
     if line := panic_in(_without_levels(text)):
-        raise Misbehaviour(Kind.PANIC, f"log {cause_of(line)}", f"its log says {line!r}")
+        raise Misbehaviour(Kind.PANIC, f"log {panic_of(text)}", f"its log says {line!r}")
     for secret in secrets:
         if secret in text:
             raise Misbehaviour(
                 Kind.SECRET, "log secret", "its log has a password that came in a request"
             )
+
+
+def panic_of(log: str) -> str:
+    """The panic that a log tells of, the same for the same one, with the function where it was
+    as far as Go says so; "" for none."""
+    text = _without_levels(log)
+    line = panic_in(text)
+    where = _frame(text[text.find(line) :]) if line else ""
+    return cause_of(line) + (f" in {where}" if where else "")
+
+
+def _frame(trace: str) -> str:
+    """The first function of a trace that is not the language's own; "" where there is none."""
+    lines = iter(trace[:_TRACE].splitlines())
+    for line in lines:
+        if line.startswith("goroutine ") and line.endswith("]:"):
+            break
+    theirs = (line for line in lines if not line.startswith(("\t", "panic(", "runtime.")))
+    return next(theirs, "").rpartition("(")[0].rpartition("/")[2]
+
+
+#: Characters in which a trace names where it was.
+_TRACE = 16 * 1024
 
 
 def _without_levels(text: str) -> str:

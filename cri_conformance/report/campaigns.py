@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+_FINDING: dict[str, Any] = {"cause": "", "reason": "", "link": "", "given_up": []}
+
 
 def file(folder: Path, worker: str) -> Path:
     """Where a process keeps it."""
@@ -27,5 +29,11 @@ def read(folder: Path) -> list[dict[str, Any]]:
         with contextlib.suppress(OSError, ValueError):
             made = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(made, dict):
-                found.append(made)
+                found.append(filled(made))
     return found
+
+
+def filled(campaign: dict[str, Any]) -> dict[str, Any]:
+    """With what earlier versions did not write of findings."""
+    findings = [{**_FINDING, **finding} for finding in campaign["findings"]]
+    return {**campaign, "findings": findings}

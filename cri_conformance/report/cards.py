@@ -82,9 +82,13 @@ class Card:
     @property
     def link(self) -> str:
         """Where the violation is tracked, if that is an address to follow."""
-        link = self.clause["link"]
-        # Anything else, javascript: above all, stays text.
-        return link if link.startswith(("https://", "http://")) else ""
+        return address(self.clause["link"])
+
+
+def address(link: str) -> str:
+    """A link, if it is one to follow."""
+    # Anything else, javascript: above all, stays text.
+    return link if link.startswith(("https://", "http://")) else ""
 
 
 @dataclass(frozen=True, slots=True)

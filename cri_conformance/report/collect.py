@@ -195,10 +195,14 @@ def _left_out(clause: Clause, profile: str, suite: Suite) -> str:
 def _expected(applied: Applied) -> Expected:
     return Expected(
         source=applied.source,
-        entries=len(applied.entries),
+        entries=len(applied.all),
         elsewhere=applied.elsewhere,
         overdue=[
-            Overdue(clause=one.clause, review=str(one.review))
+            Overdue(
+                clause=one.clause,
+                finding=str(one.finding or ""),
+                review=str(one.review),
+            )
             for one in applied.overdue(datetime.date.today())
         ],
         notes=list(applied.notes),

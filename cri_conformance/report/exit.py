@@ -87,12 +87,16 @@ def ending(results: Results) -> Ending:
 
 def failures(results: Results) -> list[Finding]:
     """What campaigns found that fails the run."""
-    return [
-        finding
-        for campaign in results["campaigns"]
-        for finding in campaign["findings"]
-        if finding["counts"]
-    ]
+    return [finding for finding in _findings(results) if finding["counts"]]
+
+
+def known(results: Results) -> list[Finding]:
+    """What campaigns found that would, if it were not expected."""
+    return [one for one in _findings(results) if one["reason"] and one["kind"] != "open"]
+
+
+def _findings(results: Results) -> list[Finding]:
+    return [finding for campaign in results["campaigns"] for finding in campaign["findings"]]
 
 
 def _interrupted(results: Results) -> bool:

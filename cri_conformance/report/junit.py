@@ -5,7 +5,8 @@ A server shows a case by its name and a failure by the first line of its message
 long and keeps the history by class and name. So a case is named by its clause, which does not
 change when a test moves; the message begins with clause, permitted and seen; the calls and the
 log stand in system-out. What is known, and what was not exercised, is skipped with its reason.
-Tests that judge no clause (a vendor's own) are cases of a second suite.
+What a campaign found beyond the clauses is a suite of its own, and so are tests that judge no
+clause (a vendor's own).
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import TypedDict
 from xml.etree import ElementTree
 
 from cri_conformance.contract.verdict import Verdict
+from cri_conformance.report import again
 from cri_conformance.report.files import write_text
-from cri_conformance.report.schema import ClauseResult, Results, TestRecord
-from cri_conformance.report.text import one_line, visible
+from cri_conformance.report.schema import ClauseResult, Finding, Results, TestRecord
+from cri_conformance.report.text import because, one_line, visible
 from cri_conformance.wire.history import in_lines
 
 #: What a case says at most: a file of some MiB is refused by some servers.
@@ -60,6 +62,11 @@ def render(results: Results, foreign: Iterable[Foreign] = ()) -> str:
         if not clause["reason"].endswith("not selected"):
             _clause(suite, clause, speaking.get((clause["id"], clause["verdict"])), times)
     _counted(suite)
+    if found := _by_name(results):
+        suite = _suite(suites, "found by the campaign", results)
+        for name, finding in found.items():
+            _finding(suite, name, finding, again.of_finding(finding, results))
+        _counted(suite)
     others = [*_without_clauses(results["tests"]), *foreign]
     if others:
         suite = _suite(suites, "tests without a clause", results)
@@ -171,6 +178,35 @@ def _story(clause: ClauseResult, test: TestRecord | None, against: str) -> str:
     if test["log"]:
         lines += ["", "the runtime's log meanwhile:", test["log"][-LOG:]]
     return "\n".join(lines)
+
+
+def _by_name(results: Results) -> dict[str, Finding]:
+    """What campaigns found that no clause tells of: once, whichever process found it."""
+    found: dict[str, Finding] = {}
+    for one in (one for campaign in results["campaigns"] for one in campaign["findings"]):
+        name = one_line(f"{one['clause'] or one['kind']}: {one['cause']}")
+        of_clause = one["kind"] == "clause" or (one["kind"] == "open" and one["clause"])
+        # Of several that are alike that one stays which counts.
+        if not of_clause and (name not in found or one["counts"]):
+            found[name] = one
+    return found
+
+
+def _finding(suite: ElementTree.Element, name: str, finding: Finding, replay: str) -> None:
+    case = ElementTree.SubElement(suite, "testcase", classname="campaign", name=name, time="0.000")
+    what = one_line(finding["clause"] or finding["kind"])
+    permitted, actual = (one_line(finding[key], 300) for key in ("permitted", "actual"))
+    against = f"{what}: permitted {permitted}; got {actual}"
+    if finding["counts"]:
+        failure = ElementTree.SubElement(
+            case, "failure", type=one_line(finding["kind"]), message=against
+        )
+        failure.text = _text(f"{against}\n\nsee it again with:\n{replay}".rstrip(), DETAILS)
+    elif finding["reason"]:
+        told = f"known: {because(finding['reason'], finding['link'])}; {against}"
+        ElementTree.SubElement(case, "skipped", type="known", message=one_line(told, 900))
+    else:
+        ElementTree.SubElement(case, "system-out").text = _text(against, DETAILS)
 
 
 def _without_clauses(tests: Iterable[TestRecord]) -> Iterable[Foreign]:

@@ -2,12 +2,14 @@
 """Bringing a file of expectations up to date from results, and leaving alone what people wrote.
 
 The file is worked on as text, entry by entry, so that reasons, comments and order stay as
-they are. What broke gets an entry with a reason to be written; what held loses its entry,
-or, where it is known from which version on it broke, gets an end of its range.
+they are. What broke, or a campaign found, gets an entry with a reason to be written; what held
+loses its entry, or, where it is known from which version on it broke, gets an end of its range.
+A finding that stayed away proves nothing: its entry is for people to end.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 import tomllib
@@ -16,16 +18,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cri_conformance.contract.clause import Level
-from cri_conformance.contract.expectations import Expectation, ExpectationsError, parse
+from cri_conformance.contract.expectations import (
+    Applied,
+    Expectation,
+    ExpectationsError,
+    parse,
+)
+from cri_conformance.contract.findings import KINDS
 from cri_conformance.contract.register import Register
 from cri_conformance.contract.verdict import Verdict
 from cri_conformance.contract.versions import Version
 from cri_conformance.report.collect import Found, held_throughout
-from cri_conformance.report.schema import ClauseResult, Results
+from cri_conformance.report.schema import ClauseResult, Finding, Results
 from cri_conformance.report.text import one_line
 
 #: How a reason begins that is still to be written.
 TODO = "TODO: why, as in an issue's title"
+#: When an entry on a finding is to be looked at again, which needs a day.
+REVIEWED_AFTER = datetime.timedelta(days=90)
 
 _ENTRY = re.compile(r"^\s*\[\[known\]\]", re.MULTILINE)
 _HEADER = """\
@@ -43,14 +53,20 @@ class Update:
     lines: tuple[str, ...]
 
 
-def update(text: str, source: str, results: Results, register: Register) -> Update:
+def update(
+    text: str,
+    source: str,
+    results: Results,
+    register: Register,
+    today: datetime.date | None = None,
+) -> Update:
     """The text of a file ("" for a new one) after these results. Raises ExpectationsError."""
     target = results["target"]
     name, version = target["runtime_name"], target["runtime_version"]
     if not text.strip():
         text = _HEADER.format(name=one_line(name, 80), quoted=_quoted(name))
     before = parse(text, source, register)
-    applied = before.at(name, version, campaign=bool(results["campaigns"])).entries
+    applied = before.at(name, version, campaign=bool(results["campaigns"]))
     found: dict[str, list[Found]] = defaultdict(list)
     for test in results["tests"]:
         for record in test["clauses"]:
@@ -58,7 +74,7 @@ def update(text: str, source: str, results: Results, register: Register) -> Upda
     clauses = {clause["id"]: clause for clause in results["clauses"] if clause["id"] in register}
     held = {
         entry.clause
-        for entry in applied.values()
+        for entry in applied.entries.values()
         if not entry.flaky
         and entry.clause in clauses
         and held_throughout(clauses[entry.clause], found[entry.clause])
@@ -67,10 +83,21 @@ def update(text: str, source: str, results: Results, register: Register) -> Upda
     kept = _without(text, before.entries, held, version, lines)
     ranged = any(entry.since or entry.until for entry in before.entries)
     for clause in clauses.values():
-        new = clause["verdict"] == Verdict.BROKEN and clause["id"] not in applied
+        new = clause["verdict"] == Verdict.BROKEN and clause["id"] not in applied.entries
         if new and register[clause["id"]].level is not Level.MAY:
             kept = f"{kept.rstrip()}\n\n{_entry(clause, version if ranged else '')}"
             lines.append(f"added    {clause['id']}: its reason is to be written")
+    review = (today or datetime.date.today()) + REVIEWED_AFTER
+    for finding in _new(results, applied):
+        made = _entry_of(finding, version if ranged else "", review)
+        try:
+            [entry] = parse(made, source, register).entries
+        except ExpectationsError as error:
+            why = str(error).partition("\n")[0].removeprefix(f"{source}, entry 1: ")
+            lines.append(f"by hand  {finding['kind']}: {one_line(finding['cause'], 200)}: {why}")
+            continue
+        kept = f"{kept.rstrip()}\n\n{made}"
+        lines.append(f"added    {entry.name}: its reason is to be written")
     # Whatever was done to the text, it must be one that can be used.
     parse(kept, source, register)
     return Update(kept, tuple(lines))
@@ -124,6 +151,37 @@ def _comments_of_the_next(block: str) -> str:
     return rest if rest.strip() else ""
 
 
+def _new(results: Results, applied: Applied) -> list[Finding]:
+    """What campaigns found that may be known and is not, whichever process found it."""
+    found = {
+        (one["kind"], one["cause"], *sorted(one["given_up"])): one
+        for campaign in results["campaigns"]
+        for one in campaign["findings"]
+        if one["counts"] and one["kind"] in KINDS and not one["clause"]
+    }
+    return [
+        one
+        for one in found.values()
+        if not applied.forgiving(one["kind"], one["cause"], one["given_up"])
+    ]
+
+
+def _entry_of(finding: Finding, since: str, review: datetime.date) -> str:
+    evidence = (
+        f"permitted {one_line(finding['permitted'], 200)}; got {one_line(finding['actual'], 200)}; "
+        f"again in {finding['again']} tries"
+    )
+    calls = ", ".join(map(_quoted, finding["given_up"]))
+    return (
+        "[[known]]\n"
+        f"finding = {_quoted(finding['kind'])}\n"
+        f"cause = {_quoted(finding['cause'])}\n"
+        + (f"given_up = [{calls}]\n" if calls else "")
+        + f"reason = {_quoted(TODO)}\n"
+        f"evidence = {_quoted(evidence)}\n" + _since(since) + f"review = {review}\n"
+    )
+
+
 def _entry(clause: ClauseResult, since: str) -> str:
     evidence = (
         f"permitted {one_line(clause['permitted'], 200)}; got {one_line(clause['actual'], 200)}"
@@ -134,7 +192,11 @@ def _entry(clause: ClauseResult, since: str) -> str:
         f"reason = {_quoted(TODO)}\n"
         f"evidence = {_quoted(evidence)}\n"
     )
-    return made + (f"since = {_quoted(_plain(since))}\n" if since and _version(since) else "")
+    return made + _since(since)
+
+
+def _since(version: str) -> str:
+    return f"since = {_quoted(_plain(version))}\n" if version and _version(version) else ""
 
 
 def _plain(version: str) -> str:

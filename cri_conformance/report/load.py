@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cri_conformance.contract.verdict import Verdict
+from cri_conformance.report import campaigns
 from cri_conformance.report.schema import SCHEMA_VERSION, Results
 
 #: Larger is no results.json of ours, and would take all memory.
@@ -22,6 +23,7 @@ _CLAUSE = {
     **dict.fromkeys(("level", "kind", "text", "call", "message", "element", "reason"), ""),
     **dict.fromkeys(("permitted", "actual", "link", "profile", "came", "flaky"), ""),
 }
+_FINDING = ("kind", "clause", "cause", "permitted", "actual", "reason", "link", "again")
 
 
 class ResultsError(Exception):
@@ -69,8 +71,14 @@ def _filled(data: dict[str, Any]) -> Results:
     for test in tests:
         for record in test["clauses"]:
             Verdict(record["verdict"])
+    made = [campaigns.filled(campaign) for campaign in data.get("campaigns", [])]
+    for finding in (finding for campaign in made for finding in campaign["findings"]):
+        given_up = finding["given_up"]
+        parts = (*(finding[key] for key in _FINDING), *given_up)
+        if not isinstance(given_up, list) or not all(isinstance(part, str) for part in parts):
+            raise TypeError
     return cast(
         "Results",
         {**data, "suite": suite, "target": target, "clauses": clauses}
-        | {"profiles": profiles, "tests": tests},
+        | {"profiles": profiles, "tests": tests, "campaigns": made},
     )

@@ -13,7 +13,7 @@ from cri_conformance.contract.verdict import Verdict
 from cri_conformance.report import again, reasons
 from cri_conformance.report.files import write_text
 from cri_conformance.report.schema import Baseline, Results
-from cri_conformance.report.text import one_line, took, tried
+from cri_conformance.report.text import because, one_line, took, tried
 from cri_conformance.report.view import banner
 
 #: Entries of one sort that are listed: GitHub takes no more than 1 MiB.
@@ -109,12 +109,14 @@ def _found(results: Results) -> list[str]:
     findings.sort(key=lambda finding: not finding["counts"])
     for finding in findings[:SHOWN]:
         what = finding["clause"] or finding["kind"]
-        fails = "" if finding["counts"] else " (fails no run)"
+        fails = "" if finding["counts"] else " (known)" if finding["reason"] else " (fails no run)"
         lines += [
             f"- {code(what)}{fails}, {_prose(tried(finding['again'], finding['untried']))}",
             f"  - permitted: {code(finding['permitted'])}",
             f"  - seen: {code(finding['actual'])}",
         ]
+        if finding["reason"]:
+            lines.append(f"  - known: {code(because(finding['reason'], finding['link']))}")
         if replay := again.of_finding(finding, results):
             lines.append(f"  - again: {code(replay, 1000)}")
         elif finding["folder"]:

@@ -150,9 +150,13 @@ class Finding(TypedDict):
     kind: str  # "clause", "crash", "hang", "leak"; "open" for what fails no run
     mode: str
     clause: str  # "" for what is tied to none
+    cause: str  # what came, without ids, names and numbers: the same for the same finding
     permitted: str
     actual: str
     counts: bool  # whether it fails the run
+    reason: str  # why it is known, as the expectations file says; "" if it is not
+    link: str  # of a known one, where it is tracked
+    given_up: list[str]  # of a leak, the calls that its story gives up
     seed: int  # of the turn that found it
     steps: int  # of the story, as shrunk; 0 where there is none to play again
     steps_found: int
@@ -193,7 +197,8 @@ class Campaign(TypedDict):
 class Overdue(TypedDict):
     """An expectation that should have been looked at again."""
 
-    clause: str
+    clause: str  # "" of a finding
+    finding: str  # which it is; "" of a clause
     review: str  # as in "2027-01-31"
 
 

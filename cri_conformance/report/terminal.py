@@ -10,10 +10,16 @@ from collections.abc import Iterable, Sequence
 from cri_conformance.contract.clause import Clause
 from cri_conformance.contract.verdict import Reason, Verdict
 from cri_conformance.report import again, reasons, remains
-from cri_conformance.report.exit import Ending, ending, failures
+from cri_conformance.report.exit import Ending, ending, failures, known
 from cri_conformance.report.profiles import State, too_short
-from cri_conformance.report.schema import ClauseResult, ProfileResult, Results, TestRecord
-from cri_conformance.report.text import count, one_line, tried, visible
+from cri_conformance.report.schema import (
+    ClauseResult,
+    Finding,
+    ProfileResult,
+    Results,
+    TestRecord,
+)
+from cri_conformance.report.text import because, count, one_line, tried, visible
 from cri_conformance.wire.history import CallRecord, in_lines
 
 #: Columns that prose is wrapped at. Calls and commands stay on lines of their own.
@@ -113,8 +119,8 @@ def _review(results: Results) -> list[Line]:
     expected = results["expectations"]
     lines: list[Line] = [
         (
-            f"review   {one['clause']}: its entry in {one_line(expected['source'], 100)} was to be "
-            f"looked at again by {one['review']}",
+            f"review   {one['clause'] or one['finding']}: its entry in "
+            f"{one_line(expected['source'], 100)} was to be looked at again by {one['review']}",
             _YELLOW,
         )
         for one in expected["overdue"]
@@ -219,11 +225,10 @@ def _campaigns(results: Results) -> list[Line]:
         drawn = ", drawn from" * bool(campaign["worker"])
         lines.append((f"{lead}{drawn or ','} seed {campaign['seed']}: {campaign['line']}", {}))
         for finding in campaign["findings"]:
-            what = finding["clause"] or finding["kind"]
-            found = f"FOUND {what}" if finding["counts"] else f"open {finding['clause']}".rstrip()
+            why = f"{because(finding['reason'], finding['link'])}; " if finding["reason"] else ""
             lines.append(
                 (
-                    f"  {found}: "
+                    f"  {_found(finding)}: {why}"
                     f"{one_line(finding['actual'], 160)} "
                     f"({count(finding['steps'], 'step')}, "
                     f"{one_line(tried(finding['again'], finding['untried']))}, "
@@ -235,6 +240,15 @@ def _campaigns(results: Results) -> list[Line]:
             if command and command not in said_before:
                 lines.append((f"    {visible(command)}", {}))
     return lines
+
+
+def _found(finding: Finding) -> str:
+    """A finding in a word or two."""
+    what = finding["clause"] or finding["kind"]
+    if finding["kind"] == "open":
+        what = f"open {finding['clause']}".rstrip()
+        return f"{what}, known" if finding["reason"] else what
+    return f"known {what}" if finding["reason"] else f"FOUND {what}"
 
 
 def _left(results: Results) -> list[Line]:
@@ -309,9 +323,18 @@ def said(results: Results) -> Line:
         text = campaign if end is Ending.BROKEN else f"{text}; {campaign}"
     if end is Ending.HELD and results["campaigns"]:
         text = "the campaign found nothing that counts"
-    if end is Ending.HELD and results["summary"]["known"]:
-        text += f", but for {count(results['summary']['known'], 'known violation')}"
+    if end is Ending.HELD and (excepted := _known(results)):
+        text += f", but for {excepted}"
     return text, markup
+
+
+def _known(results: Results) -> str:
+    """How much is known; "" for nothing."""
+    counted = (
+        (results["summary"]["known"], "known violation"),
+        (len(known(results)), "known finding"),
+    )
+    return " and ".join(count(number, what) for number, what in counted if number)
 
 
 def _came(clause: ClauseResult) -> str:
@@ -319,9 +342,8 @@ def _came(clause: ClauseResult) -> str:
 
 
 def _because(clause: ClauseResult) -> str:
-    link = f" <{visible(clause['link'])}>" if clause["link"] else ""
     rate = f"{visible(clause['flaky'])}: " if clause["flaky"] else ""
-    return f"{rate}{one_line(clause['reason'])}{link}"
+    return f"{rate}{because(clause['reason'], clause['link'])}"
 
 
 def _some(lines: list[Line], most: int, what: str) -> list[Line]:

@@ -45,6 +45,11 @@ def one_line(text: str, longest: int = 400) -> str:
     return visible(words[: longest - 1]) + "…"
 
 
+def because(reason: str, link: str) -> str:
+    """Why something is known, and where that is tracked."""
+    return one_line(reason) + (f" <{visible(link)}>" if link else "")
+
+
 def storable(text: str) -> str:
     """The text as UTF-8 can hold it: lone surrogates as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,8 +11,9 @@ from cri_conformance.api.descriptors import descriptor_set
 from cri_conformance.contract.verdict import Verdict
 from cri_conformance.report import again, reasons, remains
 from cri_conformance.report.brief import whole
-from cri_conformance.report.cards import RICH, Card, Trouble, cards, troubles
+from cri_conformance.report.cards import RICH, Card, Trouble, address, cards, troubles
 from cri_conformance.report.exit import Ending, ending, failures, judged
+from cri_conformance.report.exit import known as known_findings
 from cri_conformance.report.latency import MARKS, LatencyRow, latency_row
 from cri_conformance.report.lifecycle import Table, tables
 from cri_conformance.report.profiles import State
@@ -91,6 +92,10 @@ class View:
     def play(self, finding: Finding) -> str:
         """How a campaign's finding is played again; "" if it can't be."""
         return again.of_finding(finding, self.results)
+
+    def address(self, finding: Finding) -> str:
+        """Where a known finding is tracked, if that is an address to follow."""
+        return address(finding["link"])
 
     @property
     def against(self) -> list[tuple[str, list[str]]]:
@@ -179,6 +184,8 @@ def banner(results: Results) -> Banner:
     if end is Ending.HELD and selection:
         # A part that held is no conformance.
         headline = "NOTHING FOUND" if results["campaigns"] else "SELECTION HELD"
+        if number := len(known_findings(results)):
+            headline = f"NOTHING NEW FOUND, {number} KNOWN"
     elif end is Ending.HELD and numbers["known"]:
         headline = f"NOTHING NEW BROKEN, {numbers['known']} KNOWN"
     notes = [
@@ -194,7 +201,8 @@ def banner(results: Results) -> Banner:
     if suite["as_of"]:
         notes.append(f"Judged by the clauses as of version {suite['as_of']} of the suite.")
     if overdue := expected["overdue"]:
-        first = f"{overdue[0]['clause']} ({overdue[0]['review']})"
+        named = overdue[0]["clause"] or overdue[0]["finding"]
+        first = f"{named} ({overdue[0]['review']})"
         more = f" and {len(overdue) - 1} more" if len(overdue) > 1 else ""
         notes.append(f"Expectations past their review date: {first}{more}.")
     notes += [f"Expectations: {note}." for note in expected["notes"]]

@@ -24,6 +24,7 @@ def test_campaign(
         worker=worker,
         said=session.say,
         progress=session.progress_file(worker),
+        expected=session.known,
     )
     request.node.stash[records.JUDGE] = campaign.judge
     campaign.run()

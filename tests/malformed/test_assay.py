@@ -12,6 +12,8 @@ import pytest
 
 from cri_conformance.malformed import assay as module
 from cri_conformance.malformed.assay import Assay
+from cri_conformance.malformed.fields import Field, Wire
+from cri_conformance.malformed.mutations import Mutation
 from cri_conformance.malformed.oracle import Kind, Misbehaviour
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, Unknown
 
@@ -116,6 +118,24 @@ def test_what_a_refused_sandbox_left_is_looked_for_at_once(bed: Any):
     assert one.yard.looks == ["left"]
 
 
+@pytest.mark.parametrize("lasting", [True, False])
+def test_what_stays_for_good_is_told_by_call_and_field(
+    bed: Any, monkeypatch: pytest.MonkeyPatch, lasting: bool
+):
+    def left() -> None:
+        raise Misbehaviour(Kind.LEAK, "left sandbox", "one", lasting=lasting)
+
+    one = bed(Refused("INVALID_ARGUMENT", "no"))
+    monkeypatch.setattr(one.yard, "left", left)
+    inner = Field(1, Wire.BYTES, b"x", name="name")
+    tree = (Field(1, Wire.BYTES, (inner,), name="config"),)
+    base: Any = SimpleNamespace(rpc="RunPodSandbox", name="full", tree=tree)
+    with pytest.raises(Misbehaviour) as told:
+        one.assay.send(base, [Mutation("drop", (0, 0)), Mutation("truncated", (), 1)])
+    by = " by RunPodSandbox config.name message"
+    assert told.value.cause == f"left sandbox{by if lasting else ''}"
+
+
 @pytest.mark.parametrize(("pulse", "kind"), [(BROKE, Kind.CRASH), (SILENT, Kind.HANG)])
 def test_a_stream_that_says_nothing_because_all_is_over_is_known_to_be_it(
     bed: Any, pulse: Outcome, kind: Kind
@@ -123,7 +143,9 @@ def test_a_stream_that_says_nothing_because_all_is_over_is_known_to_be_it(
     one = bed(SILENT, pulse=pulse)
     with pytest.raises(Misbehaviour) as told:
         one.send("GetContainerEvents")
-    assert (told.value.kind, told.value.cause) == (kind, "GetContainerEvents")
+    # That nobody is answered is another finding than a call that alone is not.
+    after = "Version after " * (kind is Kind.HANG)
+    assert (told.value.kind, told.value.cause) == (kind, f"{after}GetContainerEvents")
 
 
 def test_a_stream_that_says_nothing_rightly_is_asked_once(bed: Any):
