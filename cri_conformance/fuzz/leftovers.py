@@ -155,13 +155,17 @@ class Leftovers:
         return found
 
     def _listed(self, ids: Set[str]) -> list[str]:
-        """What is listed. A removal that was refused, as a start went on, is asked for again."""
+        """What is listed, although its removal is asked for again: one that was refused, as a
+        start went on, may succeed by now."""
         found = []
         for lister, items, rpc in _LISTS:
-            outcome = self._target.client.call(lister)
-            if isinstance(outcome, Ok):
-                listed = {one.id for one in getattr(outcome.response, items)}
-                for one in sorted(listed & ids):
-                    remove(self._target.client, rpc, one)
+            for one in sorted(self._ids(lister, items) & ids):
+                remove(self._target.client, rpc, one)
+                if one in self._ids(lister, items):
                     found.append(f"{lister} has {one}")
         return found
+
+    def _ids(self, lister: str, items: str) -> set[str]:
+        outcome = self._target.client.call(lister)
+        listed = getattr(outcome.response, items) if isinstance(outcome, Ok) else ()
+        return {one.id for one in listed}

@@ -128,6 +128,32 @@ def test_what_could_not_be_removed_at_once_is_removed_later(
     assert host.left({_ONE, _OTHER}) == ([f"ListContainers has {_ONE}"] if left else [])
 
 
+@pytest.mark.parametrize(("refusals", "goes"), [(1, True), (1, False), (1000, True)])
+def test_what_can_be_removed_at_a_later_look_was_not_left(clock: Any, refusals: int, goes: bool):
+    host = _Host()
+    there = {_ONE}
+
+    def call(rpc: str, deadline: float = 0.0, **ids: str) -> Outcome:
+        nonlocal refusals
+        if rpc == "RemovePodSandbox":
+            refusals -= 1
+            if refusals >= 0:
+                return Refused("UNKNOWN", "a container is in starting state")
+            if goes:
+                there.clear()
+        items = [SimpleNamespace(id=one) for one in there]
+        return Ok(SimpleNamespace(items=items, containers=()))
+
+    host._target.client.call = call  # type: ignore[method-assign, assignment]
+    # Both removals of the first look.
+    refusals *= 2
+    host.ended(_played(clock, _ONE))
+    assert host.look(frozenset()) == []
+    clock.now += module.STAYS + 1
+    told = [left.lines for left in host.look(frozenset())]
+    assert told == ([] if goes and refusals < 0 else [[f"ListPodSandbox has {_ONE}"]])
+
+
 def test_a_look_that_takes_long_is_not_repeated_soon(clock: Any):
     host = _Host()
     looks = []
