@@ -64,7 +64,8 @@ class Sign:
 
     kind: str
     cause: str
-    #: Calls that were given up before a leak, each of them; none if it takes none.
+    #: Calls that were given up before a leak, each of them; "* by restart" is any that a restart
+    #: broke off.
     given_up: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -75,7 +76,7 @@ class Sign:
         """Whether a finding of this kind is of this sign, as far as this part of it goes."""
         return (
             kind == self.kind
-            and set(self.given_up) <= set(given_up)
+            and all(any(_like(call, one) for one in given_up) for call in self.given_up)
             and any(_like(one, part) for one in parts(kind, self.cause))
         )
 
@@ -138,7 +139,7 @@ def _wrong_calls(kind: str, calls: Any, register: Register) -> Iterator[str]:
         yield f'given_up is a list of calls, as in ["StartContainer"], not {calls!r}'
         return
     known = _calls(register)
-    for call in (call.removesuffix(BY_RESTART) for call in calls):
+    for call in (call.removesuffix(BY_RESTART) for call in calls if call != f"*{BY_RESTART}"):
         if call not in known:
             near = difflib.get_close_matches(call, known, n=1, cutoff=0.8)
             meant = f"; did you mean {near[0]}?" if near else ""

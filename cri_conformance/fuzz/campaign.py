@@ -408,7 +408,17 @@ class Campaign:
             self.tick(now=True)
 
     def _left(self, left: Left) -> None:
-        """What sequences left behind is a finding: of the sequence that leaves it again."""
+        """What sequences left behind: what is known of it, and what is not, for itself."""
+        calls = given_up(left.suspects[0].story()) if left.suspects else ()
+        apart: dict[bool, list[str]] = {}
+        for line in left.lines:
+            expected = self._expected.forgiving(str(Kind.LEAK), cause_of(line), calls)
+            apart.setdefault(bool(expected), []).append(line)
+        for lines in apart.values():
+            self._left_by_one(Left(lines, left.suspects))
+
+    def _left_by_one(self, left: Left) -> None:
+        """A finding: of the sequence that leaves it again."""
         kept = self._mode, self._seed
         suspects = left.suspects or [_NOBODY]
         until = time.monotonic() + SUSPECTS_SECONDS

@@ -118,7 +118,6 @@ def test_a_finding_that_is_expected_is_known_and_fails_nothing(campaign: Any, tm
 @pytest.mark.parametrize(
     ("lines", "story"),
     [
-        ([SHIM, NETNS], START),
         ([NETNS], START),
         ([f"ListPodSandbox has {ID}"], START),
         ([SHIM], STOP),
@@ -133,6 +132,18 @@ def test_another_finding_fails(campaign: Any, lines: list[str], story: Story):
     assert found.reason == ""
     with pytest.raises(CampaignFailed):
         one.run()
+
+
+def test_what_is_left_beside_what_is_known_is_tried_for_itself(campaign: Any):
+    one = campaign(OF_START)
+    tried = _tries(one)
+    one._left(Left([SHIM, NETNS], [_played(START)]))
+    known, other = one.findings.values()
+    assert (known.counts, other.counts) == (False, True)
+    assert [found.cause for found in tried] == [
+        "process N (containerd-shim) of ID",
+        "network namespace cni-N",
+    ]
 
 
 def test_what_is_known_hides_nothing_that_is_left_otherwise(campaign: Any):
