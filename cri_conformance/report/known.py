@@ -30,7 +30,7 @@ from cri_conformance.contract.verdict import Verdict
 from cri_conformance.contract.versions import Version
 from cri_conformance.report.collect import Found, held_throughout
 from cri_conformance.report.schema import ClauseResult, Finding, Results
-from cri_conformance.report.text import one_line
+from cri_conformance.report.text import one_line, tried
 
 #: How a reason begins that is still to be written.
 TODO = "TODO: why, as in an issue's title"
@@ -169,7 +169,7 @@ def _new(results: Results, applied: Applied) -> list[Finding]:
 def _entry_of(finding: Finding, since: str, review: datetime.date) -> str:
     evidence = (
         f"permitted {one_line(finding['permitted'], 200)}; got {one_line(finding['actual'], 200)}; "
-        f"again in {finding['again']} tries"
+        f"{tried(finding['again'], finding['untried'])}"
     )
     calls = ", ".join(map(_quoted, finding["given_up"]))
     return (

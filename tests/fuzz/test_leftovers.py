@@ -282,7 +282,7 @@ def test_a_sequence_is_looked_up_only_when_its_turn_has_come(
 
     monkeypatch.setattr(campaign._trying, "once", once)
     monkeypatch.setattr(campaign._trying, "again", lambda mode, finding: None)
-    campaign._left(Left([f"process 1 (a) of {_ONE}"], [one(number) for number in range(3)]))
+    campaign._left_by_one(Left([f"process 1 (a) of {_ONE}"], [one(number) for number in range(3)]))
     assert tried == told == [0, 1]
     assert [one.seed for one in campaign.findings.values()] == [1]
 

@@ -137,7 +137,7 @@ def test_a_finding_gets_an_entry_and_is_known_from_then_on():
     )
     [entry] = parse(done.text, "f", register()).entries
     assert (entry.name, entry.reason) == (f"leak: {SHIM}, given up: StartContainer", TODO)
-    assert entry.evidence == "permitted OK; got NOT_FOUND; again in 3 of 3 tries"
+    assert entry.evidence == "permitted OK; got NOT_FOUND; again 3 of 3"
     assert entry.review == date(2027, 2, 25)
     again = _after(new, text=done.text)
     assert (again.text, again.lines) == (done.text, ())
