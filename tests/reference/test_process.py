@@ -48,7 +48,7 @@ def state_directories() -> list[Path]:
     return list(Path(os.environ["TMPDIR"]).glob("cri-reference-*"))
 
 
-# A child in the session, one that left it, one that lost its parent.
+# A child in the session, one that left it, one that lost its parent; the last begins after "ready".
 FAMILY = "sleep 301 & setsid sleep 302 & (setsid sleep 303 &) ; echo ready; sleep 304"
 
 
@@ -67,7 +67,7 @@ def test_orderly_end_leaves_nothing(connect: Any) -> None:
     reference = process.start()
     with connect(reference.endpoint) as runtime:
         container = runtime.ready(runtime.sandbox(), FAMILY)
-        assert len(pids_of(container)) == 5
+        until(lambda: len(pids_of(container)) == 5)
         assert len(state_directories()) == 1
     reference.stop()
     assert not pids_of(container)
@@ -148,8 +148,7 @@ def test_next_start_sweeps_what_a_killed_one_left(connect: Any) -> None:
         first = runtime("ContainerStatus", container_id=unmarked, verbose=True).info["info"]
     os.kill(killed.pid, signal.SIGKILL)
     until(lambda: (one := procfs.stat(killed.pid)) is None or one.dead)
-    left = pids_of(container)
-    assert len(left) == 5
+    until(lambda: len(pids_of(container)) == 5)
 
     process.start().stop()
 
