@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from cri_conformance.wire.host import Host
+from cri_conformance.wire.runtime import poll
 
 
 def test_a_process_is_known_by_its_environment() -> None:
@@ -15,7 +16,9 @@ def test_a_process_is_known_by_its_environment() -> None:
     name, _, value = mark.partition("=")
     child = subprocess.Popen(["sleep", "60"], env={**os.environ, name: value})
     try:
-        assert host.processes(mark) == [child.pid]
+        # It is another program a moment before it has its environment.
+        seen = poll(lambda: host.processes(mark), bool, 5, "its environment")
+        assert seen == [child.pid]
         assert host.status(child.pid)["Name"] == "sleep"
         assert host.namespace(child.pid, "net").startswith("net:[")
         assert "/" in {mount.target for mount in host.mounts(child.pid)}
