@@ -362,7 +362,7 @@ def _outcome_of(error: grpc.RpcError, seconds: float, limit: float) -> Outcome:
         details = f"{details[: bounds.MOST_SAID]}… ({len(details)} characters)"
     # A runtime may itself answer DEADLINE_EXCEEDED (an ExecSync that timed out):
     # only our own clock tells the two apart.
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED and seconds >= limit:
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and seconds >= limit - _EARLY:
         return Unknown(f"the deadline of {limit:g} s passed")
     if code is grpc.StatusCode.CANCELLED:
         return Unknown("the call was cancelled")
@@ -373,6 +373,9 @@ def _outcome_of(error: grpc.RpcError, seconds: float, limit: float) -> Outcome:
     return Refused(code.name, details)
 
 
+#: Seconds before a deadline in which it may already count as over. grpcio counts in whole
+#: milliseconds, and so does a runtime, which is told the deadline and may be the first to say so.
+_EARLY = 0.02
 #: What grpcio itself says when a connection fails; a runtime's own words are others.
 _BROKEN_OFF = re.compile(
     r"failed to connect|socket closed|connection (reset|refused)|broken pipe|goaway|recvmsg"
