@@ -111,6 +111,13 @@ def test_an_expectation_is_stale_when_its_clause_held(verdicts, stale):
     assert made["summary"]["stale"] == int(stale)
 
 
+def test_what_a_campaign_did_not_meet_is_not_stale():
+    held = record("t", found(STOP, "held"))
+    assert results(TWO, held, known=KNOWN)["stale"] == [STOP]
+    campaign = {"worker": "", "steps": 9, "findings": []}
+    assert results(TWO, held, known=KNOWN, campaigns=(campaign,))["stale"] == []
+
+
 @pytest.mark.parametrize(
     ("reason", "stale"),
     [

@@ -18,10 +18,11 @@ from cri_conformance.report import campaigns, html, json_file, junit, load, mark
 from cri_conformance.report.exit import Ending, ending, failures
 from cri_conformance.report.known import TODO, Update, update
 
-from .fakes import results, suite, target
+from .fakes import found, record, results, suite, target
 from .test_again import campaign, finding
 from .test_build_servers import valid
 
+_KEPT = "RuntimeService.StopContainer.idempotent"
 LINK = "https://bugs.example/1"
 SHIM = "process N (containerd-shim) of ID"
 OF_START: dict[str, Any] = {"cause": SHIM, "given_up": ["StartContainer"]}
@@ -186,3 +187,17 @@ def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert cli.main(words) == 0
     assert cli.main([*words, "--check"]) == 0
     assert "up to date" in capsys.readouterr().out
+
+
+def test_what_a_campaign_did_not_meet_keeps_its_entry():
+    text = f'[[known]]\nclause = "{_KEPT}"\nreason = "r"\n'
+    held = record("t", found(_KEPT, "held"))
+    about, runtime = suite(selection={"fuzz": "60s"}), target(runtime_version="2.1.9")
+    campaign = {"worker": "", "steps": 9, "findings": []}
+    judged = results(register(), held, about=suite(), runtime=runtime)
+    assert _KEPT not in update(text, "f", judged, register(), date(2026, 11, 27)).text
+    played = results(register(), held, about=about, runtime=runtime, campaigns=(campaign,))
+    assert update(text, "f", played, register(), date(2026, 11, 27)).lines == ()
+    # And that only a campaign breaks it is no reason for a run of the suite to take it away.
+    rare = f"{text}campaigns = true\n"
+    assert update(rare, "f", judged, register(), date(2026, 11, 27)).lines == ()
