@@ -54,7 +54,7 @@ def test_plain_data_says_all() -> None:
 
 def test_every_way_is_gone_and_applies_to_any_message() -> None:
     mutator, choose, met = Mutator(TREE), by_chance(4), set()
-    for _ in range(2000):
+    for _ in range(20_000):
         one = mutator.one(choose)
         if one.what not in met:
             apply((), [one])
