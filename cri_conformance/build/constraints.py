@@ -81,7 +81,6 @@ def _unlike_target(options: Any) -> None:
 
 _PRIVATE = types.PROPAGATION_PRIVATE
 _LOCALHOST = types.SecurityProfile.Localhost
-_ONE = types.Int64Value(value=1)
 _CREATE = ("CreateContainerRequest",)
 _RUN = ("RunPodSandboxRequest",)
 
@@ -143,6 +142,34 @@ def _session(message: str) -> tuple[Constraint, ...]:
 
 
 #: In the order in which they are mended.
+def _group_needs_user(
+    message: str, users: tuple[str, ...], of: tuple[str, ...], *, by_start: bool = False
+) -> tuple[Constraint, ...]:
+    """The group 0 has a row of its own: it is easily taken for none."""
+
+    def row(name: str, group: int) -> Constraint:
+        def holds(context: Any) -> bool:
+            given = {field.name for field, _ in context.ListFields()}
+            return (
+                "run_as_group" not in given
+                or bool(context.run_as_group.value) != bool(group)
+                or not given.isdisjoint(users)
+            )
+
+        return Constraint(
+            message,
+            name,
+            f"{message}.run_as_group.without-user-refused",
+            holds,
+            _clear("run_as_group"),
+            _all(_clear(*users), _set(run_as_group=types.Int64Value(value=group))),
+            of=of,
+            by_start=by_start,
+        )
+
+    return (row("group-needs-user", 1), row("group-zero-needs-user", 0))
+
+
 CONSTRAINTS: tuple[Constraint, ...] = (
     Constraint(
         "Mount",
@@ -216,15 +243,7 @@ CONSTRAINTS: tuple[Constraint, ...] = (
         of=_CREATE,
         by_start=True,
     ),
-    Constraint(
-        "LinuxSandboxSecurityContext",
-        "group-needs-user",
-        "LinuxSandboxSecurityContext.run_as_group.without-user-refused",
-        lambda context: context.HasField("run_as_user") or not context.HasField("run_as_group"),
-        _clear("run_as_group"),
-        _all(_clear("run_as_user"), _set(run_as_group=_ONE)),
-        of=_RUN,
-    ),
+    *_group_needs_user("LinuxSandboxSecurityContext", ("run_as_user",), _RUN),
     Constraint(
         "LinuxContainerSecurityContext",
         "user-or-name",
@@ -232,18 +251,10 @@ CONSTRAINTS: tuple[Constraint, ...] = (
         lambda context: not (context.HasField("run_as_user") and context.run_as_username),
         _clear("run_as_username"),
     ),
-    Constraint(
+    *_group_needs_user(
         "LinuxContainerSecurityContext",
-        "group-needs-user",
-        "LinuxContainerSecurityContext.run_as_group.without-user-refused",
-        lambda context: (
-            context.HasField("run_as_user")
-            or bool(context.run_as_username)
-            or not context.HasField("run_as_group")
-        ),
-        _clear("run_as_group"),
-        _all(_clear("run_as_user", "run_as_username"), _set(run_as_group=_ONE)),
-        of=_CREATE,
+        ("run_as_user", "run_as_username"),
+        _CREATE,
         by_start=True,
     ),
     Constraint(

@@ -75,12 +75,18 @@ def message(name: str, ours: Ours) -> SearchStrategy[Any]:
 def _whole(draw: st.DrawFn, name: str, ours: Ours) -> Any:
     made = getattr(types, name)()
     for field in drawable(made.DESCRIPTOR):
-        # A field that is not wanted shrinks to one that is not there. Without an id nothing is
-        # asked about, and what is meant by it is no object of ours alone.
+        # Without an id nothing is asked about, and what is meant by it is no object of ours alone.
         needed = name.endswith("Request") and field.name in _IDS
-        if needed or draw(st.booleans()):
-            put(made, field, draw(values(field, ours)))
+        value = draw(values(field, ours) if needed else _perhaps(values(field, ours)))
+        if value is not None:
+            put(made, field, value)
     return made
+
+
+@st.composite
+def _perhaps(draw: st.DrawFn, wanted: SearchStrategy[Any]) -> Any:
+    """What is not wanted shrinks to nothing: as one draw, so that all of it goes at once."""
+    return draw(wanted) if draw(st.booleans()) else None
 
 
 @cache

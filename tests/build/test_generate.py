@@ -128,7 +128,9 @@ def test_an_overlay_changes_little_and_keeps_what_it_is_told_to():
 
 def test_shrinks_to_the_one_field_that_matters():
     strategy = generate.message("ContainerConfig", OURS)
-    smallest = find(strategy, lambda made: made.linux.security_context.privileged, settings=_FEW)
+    # It is drawn seldom, and should be small however it was found.
+    patient = settings(_FEW, max_examples=5000)
+    smallest = find(strategy, lambda made: made.linux.security_context.privileged, settings=patient)
     wanted = types.ContainerConfig()
     wanted.linux.security_context.privileged = True
     assert smallest == wanted
