@@ -1,140 +1,136 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How soon a campaign finds seeded faults: sequences and steps until killed, over three seeds.
+"""How soon campaigns find the faults of kills.tsv, over three seeds, as tables in Markdown.
 
-    python -m benchmarks.kills [--modes lives] [--restarts] [--seconds 60] [--seeds 0,1,2]
-        [--of stateful] [--table] FAULT…
+    python benchmarks/kills.py [--seconds 120] [--seeds 0,1,2] [--jobs 2] [--write docs/kills.md]
+        [MODE…] [--fault PATTERN]
 
-FAULT is an id of ``cri-conformance faults --list``; ``--of`` adds all of a file of the catalogue,
-``--table`` writes lines of Markdown. A fault counts as killed when a finding names
-the clause that it is seeded for, or what it does where that is no matter of clauses (a crash, a
-leak). Runs on the reference runtime. Prints one line for each fault.
-
-``--restarts``: as with a restart command, which here cuts all connections. Each sequence meets a
-fault that remembers nothing of the ones before, as faults of restarts strike once.
+Runs on the reference runtime, two faults at a time. A fault is killed when a finding names the
+clause that it is seeded for, or is what it does where that is no matter of clauses: a crash, a
+leak. Ends with 1 if one survived. kills.tsv names the faults that a mode of campaigns looks for:
+others are the suite's alone to find, which its matrix shows.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
+import csv
+import fnmatch
+import os
 import sys
-import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
-from cri_conformance.contract.clause import Minor
-from cri_conformance.contract.register import register
-from cri_conformance.expect.judge import Rules
+import kills_by_campaigns
+import kills_by_messages
+
 from cri_conformance.faults.catalogue import faults
-from cri_conformance.faults.cutting import cutting
 from cri_conformance.faults.fault import Fault
-from cri_conformance.faults.layer import METADATA_KEY
-from cri_conformance.fuzz import campaign as campaigns
-from cri_conformance.fuzz.finding import Finding
-from cri_conformance.fuzz.judging import Key
-from cri_conformance.fuzz.modes import chosen
-from cri_conformance.fuzz.story import Story
-from cri_conformance.settings import Budget, Settings
-from cri_conformance.target import Preparation, connect
+
+#: (fault, seed, seconds) → when it was found, "" for never.
+Killed = Callable[[Fault, int, float], str]
 
 
-class _Until(campaigns.Campaign):
-    """Ends at the first finding of one of these clauses."""
+@dataclass(frozen=True)
+class Kind:
+    """A table. ``counts`` is what a figure counts."""
 
-    clauses: frozenset[str] = frozenset()
-    #: What it does where no clause is named: a kind of finding.
-    misbehaves = ""
-    killed = ""
-    #: Metadata that chooses the fault, but for the number of the session.
-    fault = ""
-    sessions = False
+    title: str
+    counts: str
+    killed: Killed
 
-    def begin(self, story: Callable[[], Story] = list) -> None:
-        if self.sessions:
-            # What it has made stuck is removed past the fault.
-            self.target.client.metadata = ()
-        super().begin(story)
-        session = self.meter.examples if self.sessions else 0
-        self.target.client.metadata = ((METADATA_KEY, f"{self.fault}{session}"),)
 
-    def add(self, key: Key, finding: Finding, *, again: bool = True) -> None:
-        self.judge.mute(key)
-        self.findings[key] = finding
-        if finding.clause in self.clauses or str(finding.kind) == self.misbehaves:
-            self.killed = f"{self.meter.examples}/{self.meter.steps}"
-            self._stopped = "killed"
+KINDS = {
+    "restarts": Kind(
+        "`lives`, with a restart command, which here cuts all connections",
+        "sequences / steps",
+        partial(kills_by_campaigns.killed, mode="lives", restarts=True),
+    ),
+    "lives": Kind("`lives`", "sequences / steps", partial(kills_by_campaigns.killed, mode="lives")),
+    "histories": Kind(
+        "`histories`", "histories / steps", partial(kills_by_campaigns.killed, mode="histories")
+    ),
+    "messages": Kind(
+        "`messages`", "turns / requests", partial(kills_by_campaigns.killed, mode="messages")
+    ),
+    "wire": Kind("`wire`", "messages; of `crash-on-flood` attacks", kills_by_messages.killed),
+}
+_LIST = Path(__file__).with_suffix(".tsv")
+
+
+def listed() -> list[tuple[str, str]]:
+    """Kind and fault of each line."""
+    with _LIST.open(encoding="utf-8", newline="") as file:
+        return [(kind, fault) for kind, fault in csv.reader(file, delimiter="\t")][1:]
+
+
+def _one(kind: str, fault: str, seed: int, seconds: float) -> str:
+    return KINDS[kind].killed(faults()[fault], seed, seconds)
 
 
 def main() -> int:
+    """Returns the exit code: 1 if one survived."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--modes", default="")
-    parser.add_argument("--restarts", action="store_true")
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=120.0, help="how long one is looked for")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--of", default="")
-    parser.add_argument("--table", action="store_true")
-    parser.add_argument("faults", nargs="*")
+    parser.add_argument("--jobs", type=int, default=2, help="faults at a time")
+    parser.add_argument("--write", type=Path, help="a file for the tables")
+    parser.add_argument("--fault", default="*", metavar="PATTERN")
+    parser.add_argument("modes", nargs="*", metavar="MODE", help=f"of {', '.join(KINDS)}")
     options = parser.parse_args()
-    known = faults()
-    if options.of:
-        file = importlib.import_module(f"cri_conformance.faults.catalogue.{options.of}")
-        options.faults += [fault.id for fault in file.FAULTS]
-    wanted = {name: known[name] for name in options.faults if name in known}
-    for unknown in set(options.faults) - set(wanted):
-        print(f"no fault {unknown}", file=sys.stderr)
-    survived = 0
-    for name, fault in wanted.items():
-        told = []
-        for seed in map(int, options.seeds.split(",")):
-            # Of its own: what another one found would be tried first.
-            with tempfile.TemporaryDirectory() as folder:
-                settings = Settings(
-                    "reference",
-                    seed=seed,
-                    fuzz=Budget(seconds=options.seconds),
-                    fuzz_modes=tuple(filter(None, options.modes.split(","))),
-                    fuzz_dir=Path(folder),
-                    report=Path(folder),
-                )
-                told.append(_one(settings, name, fault, restarts=options.restarts))
-        survived += told.count("")
-        shown = [one or "survived" for one in told]
-        if options.table:
-            print(
-                f"| `{name}` | {' | '.join(one.replace('/', ' / ') for one in shown)} |", flush=True
-            )
-        else:
-            print(f"{name}  {'  '.join(shown)}", flush=True)
+    if unknown := set(options.modes) - set(KINDS):
+        parser.error(f"no such mode: {', '.join(unknown)}")
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    wanted = [
+        (kind, fault)
+        for kind, fault in listed()
+        if (not options.modes or kind in options.modes) and fnmatch.fnmatch(fault, options.fault)
+    ]
+    began, told = time.monotonic(), dict[tuple[str, str], list[str]]()
+    # Each from the start: what a process held of the fault before must not count.
+    with ProcessPoolExecutor(
+        options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1
+    ) as pool:
+        running = {
+            (kind, fault, seed): pool.submit(_one, kind, fault, seed, options.seconds)
+            for kind, fault in wanted
+            for seed in seeds
+        }
+        for kind, fault in wanted:
+            found = [running[kind, fault, seed].result() or "survived" for seed in seeds]
+            told[kind, fault] = found
+            print(f"{kind:10} {fault}: {', '.join(found)}", file=sys.stderr, flush=True)
+    survived = sum(found.count("survived") for found in told.values())
+    minutes = (time.monotonic() - began) / 60
+    summary = (
+        f"{len(told)} faults with {len(seeds)} seeds, {survived} survived {options.seconds:g} s; "
+        f"{minutes:.0f} minutes, {options.jobs} at a time on {os.cpu_count()} cores, "
+        f"load average {os.getloadavg()[2]:.1f} at the end."
+    )
+    page = "\n".join([*_page(told, seeds), summary, ""])
+    if options.write:
+        options.write.write_text(page, encoding="utf-8")
+    else:
+        print(page)
     return 1 if survived else 0
 
 
-def _one(settings: Settings, name: str, fault: Fault, *, restarts: bool) -> str:
-    with ExitStack() as stack:
-        preparation = stack.enter_context(Preparation(settings, faults=True))
-        facts = preparation.facts
-        if restarts:
-            front, command = stack.enter_context(cutting(facts.endpoint))
-            settings = replace(settings, restart_command=command)
-            facts = replace(facts, endpoint=front)
-        target = connect(settings, facts)
-        # A fault for a SHOULD counts as killed when it warns.
-        rules = Rules(register(), Minor.parse(facts.minor), strict=True)
-        made = _Until(target, rules, chosen(settings.fuzz_modes))
-        made.clauses = frozenset(fault.clauses)
-        made.misbehaves = fault.misbehaves
-        # What is stuck here is so for ever.
-        made.patience = 3.0
-        made.fault, made.sessions = f"{name}@{facts.run_nonce}-", restarts
-        try:
-            made.run()
-        except campaigns.CampaignFailed:
-            pass
-        finally:
-            target.client.close()
-            preparation.clean()
-        return made.killed
+def _page(told: dict[tuple[str, str], list[str]], seeds: Sequence[int]) -> Iterator[str]:
+    yield "# How soon campaigns find seeded faults\n"
+    yield "Made by `python benchmarks/kills.py --write docs/kills.md`: what a campaign on the"
+    yield "reference runtime needs until it names the clause that the fault is seeded for.\n"
+    for kind, table in KINDS.items():
+        rows = [(fault, found) for (of, fault), found in told.items() if of == kind]
+        if rows:
+            yield f"## {table.title}\n"
+            yield f"| fault: {table.counts} | {' | '.join(f'seed {seed}' for seed in seeds)} |"
+            yield "|---" * (len(seeds) + 1) + "|"
+            yield from (f"| `{fault}` | {' | '.join(found)} |" for fault, found in rows)
+            yield ""
 
 
 if __name__ == "__main__":
