@@ -185,7 +185,7 @@ class BrokenPlayer:
                 if self._failed >= _ATTEMPTS:
                     raise Over(f"nothing to send messages about: {error}") from None
                 raise
-            campaign.keep(runtime, self._steps.yard.root)
+            campaign.objects.keep(runtime, self._steps.yard.root)
         self._failed = 0
         return self._steps
 
@@ -247,7 +247,7 @@ class BrokenPlayer:
         elif error.lasting:
             rpc = str(story[-1]["with"]["base"]).partition(".")[0]
             self._deadly.add(rpc)
-            campaign.stuck |= steps.yard.stuck
+            campaign.objects.stuck |= steps.yard.stuck
             campaign.say(f"wire: after {rpc}, {_NO_MORE}, something is there for good")
         campaign.misbehaved(error, story, clause=clause, sent=kept)
         if self._steps is None:

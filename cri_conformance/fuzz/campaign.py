@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,32 +21,30 @@ from cri_conformance.contract.findings import LOG
 from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import Ended, Misbehaved, NotExercised, Violation
 from cri_conformance.fuzz import write
+from cri_conformance.fuzz.behind import INTERRUPTED, Behind
 from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
 from cri_conformance.fuzz.judging import CampaignJudge, Key, cause_of, key_of
-from cri_conformance.fuzz.leftovers import Left, Leftovers, Played
+from cri_conformance.fuzz.leftovers import Played
 from cri_conformance.fuzz.log import Log
 from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.meter import Meter
 from cri_conformance.fuzz.mode import Mode, Over, Player
+from cri_conformance.fuzz.objects import Objects
 from cri_conformance.fuzz.retrying import given_up
 from cri_conformance.fuzz.story import Story
 from cri_conformance.fuzz.tools import Tools
-from cri_conformance.fuzz.trying import ENOUGH, Bench, Trying, came_back, longest
+from cri_conformance.fuzz.trying import Bench, Trying, came_back, longest
 from cri_conformance.malformed.oracle import Misbehaviour, panic_of
 from cri_conformance.report.text import count, one_line, tried
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.suite.repeating import MINUTE
 from cri_conformance.target import Facts, Target
 from cri_conformance.wire.client import ALIVE_WITHIN
-from cri_conformance.wire.outcome import Ok, RuntimeGone, SetupFailed
+from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 from cri_conformance.wire.runtime import Runtime
 
 #: Seconds for which a call that never succeeds is repeated meanwhile: a minute long it was already.
 TRIED_FOR = 3.0
-#: Seconds after which no further sequence is tried of those that may have left something.
-SUSPECTS_SECONDS = 60.0
-#: Ids of objects that are looked for in the end at most.
-MOST_IDS = 20_000
 #: What must be, of what no clause need speak of.
 PERMITTED = {
     Kind.CRASH: "the runtime goes on answering Version",
@@ -59,13 +56,8 @@ PERMITTED = {
 }
 #: Seconds between two lines of progress, and between two states of the report's file.
 LINE_EVERY, SAVE_EVERY = 10.0, 2.0
-#: Who left what nobody is known to have left.
-_NOBODY = Played("leaks", 0, list, frozenset(), (0, 0))
 #: Why something was not tried again.
-_INTERRUPTED = "the campaign was interrupted"
 _FOR_GOOD = "what it left is there for good"
-_NO_SUSPECT = "no sequence is known that may have left it"
-_NONE_DID = "none of the sequences that may have left it was seen to do so once more"
 
 
 class CampaignFailed(Misbehaved):
@@ -104,24 +96,18 @@ class Campaign:
         self.patience = MINUTE
         #: What modes share: images, folders.
         self.tools = Tools(target)
-        self._shared = set(target.workshop.ids)
-        self._shared_images = set(target.workshop.images) | {target.workshop.image}
-        self._leftovers = Leftovers(target, alone=not worker)
+        self.objects = Objects(self.runtime)
+        self.expected = expected
+        self.behind = Behind(self)
         #: Of the sequence that is played: mode, seed, and what it has done so far.
         self._playing: tuple[str, int, Callable[[], Story]] = "", 0, list
-        #: What outlives sequences, and where its logs are.
-        self._kept: dict[Runtime, str] = {}
-        #: Ids of what can't be removed, which is a finding already.
-        self.stuck: set[str] = set()
-        #: The last ids that were given to us.
-        self._made: dict[str, None] = {}
         self._trying = Trying(target, self.scope, self._tell)
-        self._said, self._progress, self._expected = said, progress, expected
+        self._said, self._progress = said, progress
         self._log = Log(target.settings.runtime_log)
         self._next_line, self._next_save = LINE_EVERY, 0.0
         self._stopped = ""
         #: Whether Ctrl-C has come: from then on nothing is tried any more.
-        self._interrupted = False
+        self.interrupted = False
         self._mode = ""
         self._until = 0
         self._seed = 0
@@ -148,9 +134,7 @@ class Campaign:
         """
         self._end()
         with suppress(RuntimeGone):  # The sequence that comes will tell.
-            folders = {where for one, where in self._kept.items() if where and one.made()}
-            for left in self._leftovers.look(self._alive() | folders):
-                self._left(left)
+            self.behind.look()
         self._playing = self._mode, self._seed, story
         self._log.skip()
         self.judge.mark = self.target.client.history.mark()
@@ -158,36 +142,16 @@ class Campaign:
             raise Halt
         self.meter.examples += 1
 
-    def keep(self, runtime: Runtime, folder: str) -> None:
-        """What this holds outlives sequences, and so do logs in that folder."""
-        self._kept = {one: where for one, where in self._kept.items() if one.made()}
-        self._kept[runtime] = folder
-
-    def _alive(self) -> set[str]:
-        held = (runtime.made() for runtime in (self.runtime, *self._kept))
-        return self.stuck.union(*held)
-
     def _end(self) -> None:
         """The sequence is over: what it made goes."""
-        was_there = self._alive()
+        was_there = self.objects.alive()
         self.runtime.end()
-        self._ended(self._playing, self._new_ids() | was_there)
-        self._note_ids()
+        self._ended(self._playing, self.objects.new() | was_there)
+        self.objects.note()
 
     def _ended(self, played: tuple[str, int, Callable[[], Story]], made: set[str]) -> None:
         marks = self.judge.mark, self.target.client.history.mark()
-        self._leftovers.ended(Played(*played, made, marks))
-
-    def _new_ids(self) -> set[str]:
-        return self.target.workshop.ids - self._shared - self._made.keys()
-
-    def _note_ids(self) -> None:
-        # Of a long campaign no id is kept that is of no use any more.
-        ids = self.target.workshop.ids
-        self._made.update(dict.fromkeys(ids - self._shared))
-        for old in list(self._made)[:-MOST_IDS]:
-            del self._made[old]
-        ids.intersection_update(self._shared | self._alive())
+        self.behind.leftovers.ended(Played(*played, made, marks))
 
     def step(self) -> None:
         """A step was made, with its oracles. Raises Halt when time is over."""
@@ -255,7 +219,7 @@ class Campaign:
         self.add((clause or str(kind), cause), finding, again=not error.lasting)
         if error.lasting:
             # So does what it keeps on the host.
-            self._leftovers.forgive()
+            self.behind.leftovers.forgive()
 
     def _died(self, kind: Kind, cause: str, actual: str) -> tuple[str, str]:
         """Cause and words of a finding: of a crash its log may know more than who saw it."""
@@ -263,12 +227,12 @@ class Campaign:
             return f"{LOG}{said}", f"{actual}; its log says {said}"
         return cause, actual
 
-    def _recognise(self, finding: Finding) -> None:
+    def recognise(self, finding: Finding) -> None:
         """Whether it is expected."""
         story: Story = finding.story.get("steps", [])
         finding.given_up = given_up(story) if finding.kind is Kind.LEAK else ()
         kind = "" if finding.clause else str(finding.kind)
-        entries = self._expected.forgiving(kind, finding.cause, finding.given_up)
+        entries = self.expected.forgiving(kind, finding.cause, finding.given_up)
         finding.reason = "; ".join(entry.reason for entry in entries)
         finding.link = next((entry.link for entry in entries if entry.link), "")
 
@@ -286,7 +250,7 @@ class Campaign:
         else:
             finding.cause = key[1]
             if not finding.behind:
-                self._recognise(finding)
+                self.recognise(finding)
                 finding.keep(self.target.client.history, self.judge.mark, about=finding.about)
             self.findings[key] = finding
             known = f", known: {finding.reason}" if finding.reason else ""
@@ -296,7 +260,7 @@ class Campaign:
             if again and finding.steps:
                 self.tick(now=True)
                 try:
-                    self._tried(finding)
+                    self.try_again(finding)
                 finally:
                     write.finding(finding, self.facts, self.settings)
         self.judge.mute(key)
@@ -319,12 +283,12 @@ class Campaign:
             steps_found=len(story),
         )
 
-    def _tried(self, finding: Finding, *, once: bool = False) -> bool:
+    def try_again(self, finding: Finding, *, once: bool = False) -> bool:
         """Try it again; whether it shows."""
         mode = next(mode for mode in self.modes if mode.name == finding.mode)
         self.runtime.end()
         self.judge.mark = self.target.client.history.mark()
-        self._note_ids()
+        self.objects.note()
         try:
             if once:
                 return self._trying.once(mode, finding)
@@ -334,20 +298,20 @@ class Campaign:
             self._said(f"{tried(**finding.tried)}, {count(finding.steps, 'step')}")
             return finding.again > 0
         except KeyboardInterrupt:
-            finding.untried = _INTERRUPTED
+            finding.untried = INTERRUPTED
             raise
         except (RuntimeGone, SetupFailed) as error:
             finding.untried = one_line(str(error))
             raise
         finally:
-            made = self._new_ids()
+            made = self.objects.new()
             if finding.behind:
                 # Left again, on purpose.
-                self.stuck |= made
-                self._leftovers.forgive()
+                self.objects.stuck |= made
+                self.behind.leftovers.forgive()
             else:
                 self._ended((finding.mode, finding.seed, lambda: finding.story["steps"]), made)
-            self._note_ids()
+            self.objects.note()
 
     @contextmanager
     def scope(self) -> Iterator[Bench]:
@@ -379,11 +343,11 @@ class Campaign:
                     self._said(f"without the mode {mode.name}: {error}")
             self._play(players)
         except KeyboardInterrupt:
-            self._interrupted = True
+            self.interrupted = True
             raise
         finally:
             self._finish([player for _, player in players])
-        if self._interrupted:
+        if self.interrupted:
             # Amid trying what was left: all the rest had to be done first.
             raise KeyboardInterrupt
         failures = [finding for finding in self.findings.values() if finding.counts]
@@ -397,92 +361,15 @@ class Campaign:
                 player.close()
             self._stopped = self._stopped or "over"
             self._end()
-            self._look_for_leaks()
+            self.behind.look_at_last()
             self.tools.close()
-            self._look_for_images()
+            self.behind.look_for_images()
         except (RuntimeGone, SetupFailed) as error:
             self._said(f"clean-up: {error}")
         finally:
             self.target.client.history.forget(self.judge.mark)
             self.judge.broken = None
             self.tick(now=True)
-
-    def _left(self, left: Left) -> None:
-        """What sequences left behind: what is known of it, and what is not, for itself."""
-        calls = given_up(left.suspects[0].story()) if left.suspects else ()
-        apart: dict[bool, list[str]] = {}
-        for line in left.lines:
-            expected = self._expected.forgiving(str(Kind.LEAK), cause_of(line), calls)
-            apart.setdefault(bool(expected), []).append(line)
-        for lines in apart.values():
-            self._left_by_one(Left(lines, left.suspects))
-
-    def _left_by_one(self, left: Left) -> None:
-        """A finding: of the sequence that leaves it again."""
-        kept = self._mode, self._seed
-        suspects = left.suspects or [_NOBODY]
-        until = time.monotonic() + SUSPECTS_SECONDS
-        findings = (self._behind(left, one) for one in suspects)
-        finding = next(findings)
-        try:
-            while _key_of_left(finding) not in self.findings and not self._interrupted:
-                if finding.steps and (len(suspects) == 1 or self._tried(finding, once=True)):
-                    self._tried(finding)
-                    break
-                if time.monotonic() > until or not (another := next(findings, None)):
-                    break
-                finding = another
-        finally:
-            # Also if the run is ended meanwhile: it was seen. Its story may be smaller now.
-            self._recognise(finding)
-            key = _key_of_left(finding)
-            if left.nameless and finding.again < ENOUGH:
-                # It may be of whoever else uses the node.
-                finding.kind = Kind.OPEN
-            self.add(key, finding, again=False)
-        self._mode, self._seed = kept
-
-    def _behind(self, left: Left, one: Played) -> Finding:
-        shown = "; ".join(left.lines[:5])
-        if (more := len(left.lines) - 5) > 0:
-            shown += f"; {more} more"
-        self._mode, self._seed = one.mode, one.seed
-        permitted = "nothing is left of what was removed"
-        finding = self._new(Kind.LEAK, "", left.cause, permitted, shown, one.story())
-        finding.behind = True
-        if self._interrupted:
-            finding.untried = _INTERRUPTED
-        elif len(left.suspects) != 1:
-            finding.untried = _NONE_DID if left.suspects else _NO_SUSPECT
-        finding.keep(self.target.client.history, *one.calls)
-        self._recognise(finding)
-        return finding
-
-    def _look_for_leaks(self) -> None:
-        """What is still there of objects that were removed is a finding."""
-        gone = self._made.keys() - self._shared - self.stuck
-        for left in self._leftovers.at_last(gone):
-            self._left_at_last(left)
-
-    def _look_for_images(self) -> None:
-        """Images are shared by sequences: they are looked for when all is over."""
-        if left := self._images_left():
-            self._left_at_last(Left(left, []))
-
-    def _left_at_last(self, left: Left) -> None:
-        try:
-            self._left(left)
-        except KeyboardInterrupt:
-            # It is told, and so is what comes after it.
-            self._interrupted = True
-
-    def _images_left(self) -> list[str]:
-        """Names and ids of images that only this campaign had, and that are still listed."""
-        ours = self.target.workshop.images - self._shared_images
-        outcome = self.target.client.call("ListImages")
-        images = outcome.response.images if isinstance(outcome, Ok) else ()
-        listed = {name for one in images for name in (one.id, *one.repo_tags, *one.repo_digests)}
-        return [f"ListImages has {name}" for name in sorted(listed & ours)]
 
     def _play(self, players: Sequence[tuple[Mode, Player]]) -> None:
         number = 0
@@ -551,11 +438,6 @@ def _end_of(story: Story) -> str:
         return ""
     step = story[-1]
     return f"{step['do']} {step['with'].get('call', '')}".strip()
-
-
-def _key_of_left(finding: Finding) -> Key:
-    """What is known, as its story has all that it takes, does not hide what is left otherwise."""
-    return (f"{'known ' * bool(finding.reason)}{Kind.LEAK}", finding.cause)
 
 
 __all__ = ["Bench", "Campaign", "CampaignFailed", "Mode", "Over", "Player", "seed_of"]

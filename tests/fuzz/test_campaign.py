@@ -197,7 +197,7 @@ def test_what_was_left_is_told_although_trying_it_was_interrupted(preparation: P
     one = Played("lives", 1, lambda: [{"do": "a", "with": {}}], frozenset(), (0, 0))
     for number, suspects in enumerate(([one], [one, one])):
         with pytest.raises(KeyboardInterrupt):
-            campaign._left(Left([f"shim of something {chr(97 + number)}"], suspects))
+            campaign.behind.tell(Left([f"shim of something {chr(97 + number)}"], suspects))
     found = list(campaign.findings.values())
     assert len(found) == 2
     assert all((Path(one.folder) / "replay.json").exists() for one in found)

@@ -105,7 +105,7 @@ def _tries(
 def test_a_finding_that_is_expected_is_known_and_fails_nothing(campaign: Any, tmp_path: Path):
     one = campaign(LEAK)
     _tries(one)
-    one._left(Left([SHIM], [_played(START)]))
+    one.behind.tell(Left([SHIM], [_played(START)]))
     one.run()
     [told] = json.loads((tmp_path / "progress.json").read_text())["findings"]
     assert told["counts"] is False
@@ -126,7 +126,7 @@ def test_a_finding_that_is_expected_is_known_and_fails_nothing(campaign: Any, tm
 def test_another_finding_fails(campaign: Any, lines: list[str], story: Story):
     one = campaign(OF_START)
     _tries(one)
-    one._left(Left(lines, [_played(story)]))
+    one.behind.tell(Left(lines, [_played(story)]))
     [found] = one.findings.values()
     assert found.counts
     assert found.reason == ""
@@ -137,7 +137,7 @@ def test_another_finding_fails(campaign: Any, lines: list[str], story: Story):
 def test_what_is_left_beside_what_is_known_is_tried_for_itself(campaign: Any):
     one = campaign(OF_START)
     tried = _tries(one)
-    one._left(Left([SHIM, NETNS], [_played(START)]))
+    one.behind.tell(Left([SHIM, NETNS], [_played(START)]))
     known, other = one.findings.values()
     assert (known.counts, other.counts) == (False, True)
     assert [found.cause for found in tried] == [
@@ -150,7 +150,7 @@ def test_what_is_known_hides_nothing_that_is_left_otherwise(campaign: Any):
     one = campaign(OF_START)
     tried = _tries(one)
     for story in (START, STOP, START, STOP):
-        one._left(Left([SHIM], [_played(story)]))
+        one.behind.tell(Left([SHIM], [_played(story)]))
     known, other = one.findings.values()
     assert (known.counts, other.counts) == (False, True)
     assert (known.times, other.times) == (2, 2)
@@ -161,7 +161,7 @@ def test_the_story_counts_as_it_was_made_smaller(campaign: Any):
     # The start that was given up had no part in it.
     one = campaign(OF_START)
     _tries(one, lambda story: story[-1:])
-    one._left(Left([SHIM], [_played(START + STOP)]))
+    one.behind.tell(Left([SHIM], [_played(START + STOP)]))
     [found] = one.findings.values()
     assert found.counts
 
@@ -169,7 +169,7 @@ def test_the_story_counts_as_it_was_made_smaller(campaign: Any):
 def test_what_may_be_of_others_stays_open_with_the_reason_and_is_tried_once(campaign: Any):
     one = campaign('finding = "leak"\ncause = "network namespace cni-*"')
     for _ in range(2):
-        one._left(Left([NETNS], []))
+        one.behind.tell(Left([NETNS], []))
     [found] = one.findings.values()
     assert (found.kind, found.reason, found.times) == (Kind.OPEN, "it is known", 2)
 

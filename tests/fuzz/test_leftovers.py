@@ -190,7 +190,7 @@ def test_what_may_be_of_others_does_not_count_unless_it_shows_again(
 ):
     target = connect(preparation.settings, preparation.facts)
     campaign = Campaign(target, Rules(register(), Minor.parse(preparation.facts.minor)), [])
-    campaign._left(Left([line], []))
+    campaign.behind.tell(Left([line], []))
     [found] = campaign.findings.values()
     assert found.kind is kind
     assert found.plain()["untried"] == "no sequence is known that may have left it"
@@ -205,7 +205,7 @@ def test_where_no_sequence_leaves_it_again_that_is_said(
     )
     monkeypatch.setattr(campaign._trying, "once", lambda mode, finding: False)
     one = Played("lives", 0, lambda: [{"do": "run", "with": {}}], frozenset(), (0, 0))
-    campaign._left(Left(["network namespace cni-1"], [one, one]))
+    campaign.behind.tell(Left(["network namespace cni-1"], [one, one]))
     [found] = campaign.findings.values()
     why = "none of the sequences that may have left it was seen to do so once more"
     assert found.plain()["untried"] == why
@@ -241,7 +241,7 @@ def test_after_an_interrupt_what_is_left_is_told_and_nothing_is_tried(
     campaign = Campaign(target, rules, [mode], progress=progress)
     one = Played("lives", 0, lambda: [{"do": "run", "with": {}}], frozenset(), (0, 0))
     lefts = [Left([f"process 1 ({name}) of {_ONE}"], [one]) for name in ("a", "b")]
-    monkeypatch.setattr(campaign._leftovers, "at_last", lambda ids: lefts)
+    monkeypatch.setattr(campaign.behind.leftovers, "at_last", lambda ids: lefts)
     tried: list[str] = []
     closed: list[bool] = []
 
@@ -282,7 +282,9 @@ def test_a_sequence_is_looked_up_only_when_its_turn_has_come(
 
     monkeypatch.setattr(campaign._trying, "once", once)
     monkeypatch.setattr(campaign._trying, "again", lambda mode, finding: None)
-    campaign._left_by_one(Left([f"process 1 (a) of {_ONE}"], [one(number) for number in range(3)]))
+    campaign.behind._tell_one(
+        Left([f"process 1 (a) of {_ONE}"], [one(number) for number in range(3)])
+    )
     assert tried == told == [0, 1]
     assert [one.seed for one in campaign.findings.values()] == [1]
 
@@ -316,7 +318,7 @@ def test_a_log_that_another_process_of_the_run_keeps_open_is_nothing_left(
     ) as another:
         assert another.stdout
         another.stdout.readline()
-        there = campaign._leftovers.there(frozenset())
+        there = campaign.behind.leftovers.there(frozenset())
         another.communicate(b"\n")
     assert any(str(log) in line for line in there) is (not worker)
     with campaign.scope() as bench:
