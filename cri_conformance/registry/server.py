@@ -17,7 +17,7 @@ import secrets
 import socket
 import ssl
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,7 +35,7 @@ _TLS, _PLAIN = b"\x16", b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\np
 #: Bytes of a form.
 _LARGEST_FORM = 64 * 1024
 #: How many exchanges are remembered.
-REMEMBERED = 10_000
+REMEMBERED = 2_000
 
 _PATH = re.compile(
     r"/v2/(?P<name>[a-z0-9._/-]+)/(?:(?P<kind>manifests|blobs)/(?P<ref>[\w.:+-]+)|tags/list)"
@@ -120,7 +120,7 @@ class Registry:
         self.ended = threading.Event()
         self._repositories: dict[str, _Repository] = defaultdict(_Repository)
         self._tokens: dict[str, str] = {}
-        self._log: list[Seen] = []
+        self._log: deque[Seen] = deque(maxlen=REMEMBERED)
         self._lock = threading.Lock()
         self._tls = tls
         registry = self
@@ -197,7 +197,7 @@ class Registry:
 
     def note(self, seen: Seen) -> None:
         with self._lock:
-            self._log = [*self._log[-REMEMBERED:], seen]
+            self._log.append(seen)
 
     def token_for(self, repository: str, authorization: str) -> str | None:
         """A token for whoever has the repository's credentials."""
