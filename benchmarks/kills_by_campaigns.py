@@ -43,6 +43,10 @@ class _Until(Campaign):
         session = self.meter.examples if self.sessions else 0
         self.target.client.metadata = ((METADATA_KEY, f"{self.fault}{session}"),)
 
+    def try_again(self, finding: Finding, *, once: bool = False) -> bool:
+        """What was left behind would be played again for minutes."""
+        return True
+
     def add(self, key: Key, finding: Finding, *, again: bool = True) -> None:
         self.judge.mute(key)
         self.findings[key] = finding
