@@ -20,7 +20,13 @@ from cri_conformance.api import types
 from cri_conformance.expect.judge import Judge
 from cri_conformance.fuzz.retrying import GRACE, Retrier, RetrySteps
 from cri_conformance.fuzz.story import Story
-from cri_conformance.model.states import AFTER_RESTART, ContainerState, SandboxState, Where
+from cri_conformance.model.states import (
+    ABSENT,
+    AFTER_RESTART,
+    ContainerState,
+    SandboxState,
+    Where,
+)
 from cri_conformance.model.table import Answer, Rule
 from cri_conformance.suite.repeating import repeated
 from cri_conformance.suite.restart import CALL_TAKES, HANGS, Restarter, StaysAway, interrupted
@@ -218,18 +224,37 @@ class Restarts(Retrier):
 
     def _shown(self, object_id: str, place: Where, shown: str) -> None:
         if object_id in self._untouched:
-            thing = self.world.thing(object_id)
-            for promise in AFTER_RESTART[type(next(iter(thing.states)))]:
-                if promise.where.covers(place):
-                    may = " or ".join(sorted(thing.shown))
-                    self._that(
-                        promise.clause,
-                        promise.permits(shown, thing.shown),
-                        f"{place.value} shows {may}, as before the restart",
-                        shown,
-                        object_id,
-                    )
+            self._survived(object_id, self._breaking(object_id, place, shown), shown)
         super()._shown(object_id, place, shown)
+
+    def _survived(self, object_id: str, place: Where, shown: str) -> None:
+        thing = self.world.thing(object_id)
+        for promise in AFTER_RESTART[type(next(iter(thing.states)))]:
+            if promise.where.covers(place):
+                may = " or ".join(sorted(thing.shown))
+                self._that(
+                    promise.clause,
+                    promise.permits(shown, thing.shown),
+                    f"{place.value} shows {may}, as before the restart",
+                    shown,
+                    object_id,
+                )
+        if shown == "CONTAINER_UNKNOWN" and shown not in thing.shown:
+            # It is known, and stays so: what follows from it would break other clauses.
+            raise SetupFailed(f"container {object_id[:12]} is UNKNOWN since the restart")
+
+    def _breaking(self, object_id: str, place: Where, shown: str) -> Where:
+        """The place whose promise what is shown breaks, if it breaks one.
+
+        The list of containers owes what the status shows: where both say the same it is the
+        status's.
+        """
+        expected = self.world.thing(object_id).shown
+        if place is Where.STATUS or object_id not in self.containers or shown in expected:
+            return place
+        if shown == ABSENT or self._container_status(object_id) != shown:
+            return place
+        return Where.STATUS
 
     def _that(self, clause: str, kept: bool, permitted: str, actual: str, about: str) -> None:
         if about in self._old and clause in _OF_OLD:

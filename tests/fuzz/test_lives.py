@@ -25,13 +25,15 @@ from cri_conformance.fuzz import campaign as campaign_module
 from cri_conformance.fuzz import speaking
 from cri_conformance.fuzz.campaign import Bench, Campaign, CampaignFailed
 from cri_conformance.fuzz.crowd import KINDS
+from cri_conformance.fuzz.judging import key_of
 from cri_conformance.fuzz.lives import Lives, LivesMode
 from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.replay import check, happens
-from cri_conformance.fuzz.restarting import CALLS, restarts
+from cri_conformance.fuzz.restarting import CALLS, Restarts, restarts
 from cri_conformance.fuzz.story import Story, play
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.target import Preparation, Target, connect
+from cri_conformance.wire.outcome import SetupFailed
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +231,41 @@ def test_one_of_each_kind_goes_through_a_restart(
         with campaign.scope() as bench, pytest.raises(Violation) as caught:
             LivesMode().play(bench, story)
     assert caught.value.clause.id == clause
+
+
+@pytest.mark.parametrize(
+    ("fault", "clause"),
+    [
+        ("other-state-after-restart", "ContainerStatus.state.survives-restart"),
+        ("", "RuntimeService.ListContainers.survive-restart"),
+    ],
+)
+def test_a_list_that_says_what_the_status_says_breaks_no_promise_of_its_own(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch, fault: str, clause: str
+):
+    """An ended container is UNKNOWN in the list, and by the fault in the status too."""
+    listed = Restarts._listed
+
+    def unknown(stepper: Restarts, call: str) -> dict[str, str]:
+        return {
+            name: "CONTAINER_UNKNOWN"
+            if name in stepper._untouched and shown == "CONTAINER_EXITED"
+            else shown
+            for name, shown in listed(stepper, call).items()
+        }
+
+    monkeypatch.setattr(Restarts, "_listed", unknown)
+    story = [step("restart_crowded", kinds=["ended"], calls=[])]
+    with _restartable(preparation) as target:
+        campaign = _campaign(target, story, fault)
+        with campaign.scope() as bench, pytest.raises(Violation) as caught:
+            LivesMode().play(bench, story)
+        assert caught.value.clause.id == clause
+        # Where it is known the sequence ends, without what would follow from it.
+        with campaign.scope() as bench:
+            bench.judge.mute(key_of(caught.value))
+            with pytest.raises(SetupFailed, match="is UNKNOWN since"):
+                LivesMode().play(bench, story)
 
 
 @pytest.mark.parametrize(
