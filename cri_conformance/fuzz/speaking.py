@@ -96,7 +96,19 @@ class Speaker(Restarts):
         over = (
             "RuntimeService.Exec.ends-with-command" if counted else "ExecRequest.stdin.half-close"
         )
-        self._that(over, not came.trouble, "the session ends", str(came), container_id)
+        self._that(over, came.over, "the session ends", str(came), container_id)
+        said = came.status
+        fine = said and (
+            said.success if not code else (said.reason, said.exit_code) == (_BAD, code)
+        )
+        # Before what it wrote, of which something is missing where it was broken off.
+        self._that(
+            f"RuntimeService.Exec.{'exit' if code else 'success'}-status",
+            bool(fine),
+            f"the code {code}",
+            str(came),
+            container_id,
+        )
         told, other = counted + b"\n" + out.encode(), err.encode()
         for clause, sent, shown in (
             ("ExecRequest.stdin.exact", f"{lines} 0".encode(), counted),
@@ -104,17 +116,6 @@ class Speaker(Restarts):
             (f"ExecRequest.stderr.{_mixed(other, told, came.stderr)}", other, came.stderr),
         ):
             self._that(clause, sent == shown, repr(sent), repr(shown), container_id)
-        said = came.status
-        fine = said and (
-            said.success if not code else (said.reason, said.exit_code) == (_BAD, code)
-        )
-        self._that(
-            f"RuntimeService.Exec.{'exit' if code else 'success'}-status",
-            bool(fine),
-            f"the code {code}",
-            str(said),
-            container_id,
-        )
 
     def rotate(self, container_id: str, log: Path) -> None:
         """Its log is renamed and opened anew, as the kubelet does. Raises SetupFailed."""

@@ -71,12 +71,16 @@ def opened(
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """What came of a session. ``trouble`` is why not all did, "" if it came to its end."""
+    """What came of a session. ``trouble`` is why not all did, "" if it came to its end.
+
+    ``over``: whether it ended at all, with a status or broken off.
+    """
 
     stdout: bytes
     stderr: bytes
     status: Status | None
     trouble: str
+    over: bool = True
 
     def __str__(self) -> str:
         said = self.trouble or str(self.status)
@@ -141,7 +145,7 @@ def to_the_end(
             trouble = f"no status: {error}"
         elif not trouble:
             status = Status(True, 0)
-    return Came(_rest(session.stdout), _rest(session.stderr), status, trouble)
+    return Came(_rest(session.stdout), _rest(session.stderr), status, trouble, ended())
 
 
 def _rest(stream: Stream | None) -> bytes:

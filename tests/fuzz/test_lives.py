@@ -32,6 +32,8 @@ from cri_conformance.fuzz.replay import check, happens
 from cri_conformance.fuzz.restarting import CALLS, Restarts, restarts
 from cri_conformance.fuzz.story import Story, play
 from cri_conformance.settings import Budget, Settings
+from cri_conformance.streaming.status import Status
+from cri_conformance.suite.sessions import Came
 from cri_conformance.target import Preparation, Target, connect
 from cri_conformance.wire.outcome import SetupFailed
 
@@ -313,6 +315,30 @@ def test_events_and_sessions_are_those_of_the_life(
         assert events
     target.client.close()
     assert not caught or caught.value.clause.id.endswith(clause)
+
+
+@pytest.mark.parametrize(
+    ("came", "clause"),
+    [
+        (Came(b"", b"", None, "not over", over=False), "ExecRequest.stdin.half-close"),
+        (Came(b"1 0\na", b"", None, "not over", over=False), "Exec.ends-with-command"),
+        # Broken off: the end of the input has nothing to do with it.
+        (Came(b"", b"", None, "no status: it was reset"), "Exec.success-status"),
+        (Came(b"", b"", Status(False, 1, "InternalError"), ""), "Exec.success-status"),
+        (Came(b"", b"", Status(True, 0), ""), "ExecRequest.stdin.exact"),
+    ],
+)
+def test_a_session_is_judged_by_what_it_lacks(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch, came: Came, clause: str
+):
+    monkeypatch.setattr(speaking.sessions, "run", lambda *_, **__: came)
+    session = step("exec_session", container=OTHER, code=0, out="a", err="", line="x", lines=1)
+    target = connect(preparation.settings, preparation.facts)
+    campaign = Campaign(target, Rules(register(), Minor.parse(target.facts.minor)), [])
+    with campaign.scope() as bench, pytest.raises(Violation) as caught:
+        LivesMode().play(bench, [*RUNNING, session])
+    target.client.close()
+    assert caught.value.clause.id.endswith(clause)
 
 
 def test_an_end_is_only_awaited_of_what_was_started(preparation: Preparation):
