@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -40,3 +41,11 @@ def test_of_what_only_campaigns_can_meet_none_is_missing(file: object) -> None:
 
 def test_what_no_clause_speaks_of_is_listed() -> None:
     assert {fault.id for fault in faults().values() if fault.misbehaves} <= set(NAMES)
+
+
+def test_the_page_has_each_of_them_killed_with_every_seed() -> None:
+    page = (ROOT / "docs" / "kills.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\S+)` \|(.+)\|$", page, re.MULTILINE)
+    assert [name for name, _ in rows] == NAMES
+    for name, found in rows:
+        assert re.fullmatch(r"( \d+( / \d+)? \|){2} \d+( / \d+)? ", found), name
