@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cri_conformance.report.text import one_line
 
@@ -15,6 +15,21 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         program = self.prog.partition(" ")[0]
         self.exit(2, one_line(f"{program}: {message}; see {self.prog} --help", 4_000) + "\n")
+
+
+class Once(argparse.Action):
+    """An option that is given once: argparse would take the last, and say nothing of the first."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest) != self.default:
+            raise argparse.ArgumentError(self, "given twice")
+        setattr(namespace, self.dest, values)
 
 
 def from_one(text: str) -> int:

@@ -36,6 +36,10 @@ def clauses(arguments: argparse.Namespace) -> int:
             wanted = patterns.resolved(arguments.pattern)
         except patterns.PatternsError as error:
             raise UserError(str(error)) from None
+        if pattern := patterns.idle(wanted, contract.matching):
+            raise UserError(
+                f"no clause matches {pattern!r}; cri-conformance clauses lists them all"
+            )
         chosen &= {clause.id for clause in contract.matching(wanted)}
     if arguments.element:
         # Its own clauses, not those of what stands below it: for these there is PATTERN.

@@ -19,12 +19,10 @@ def selected(chosen: Settings) -> frozenset[str] | None:
     """Clauses that the options leave in; None for all. Raises pytest.UsageError."""
     if not (chosen.clause or chosen.levels or chosen.profiles or chosen.as_of):
         return None
-    for pattern in patterns.each(chosen.clause):
-        if not register().matching(pattern):
-            # In a list a slip of the pen must not leave a clause out unseen.
-            raise pytest.UsageError(
-                f"no clause matches --cri-clause {pattern!r}; see: cri-conformance clauses"
-            )
+    if pattern := patterns.idle(chosen.clause, register().matching):
+        raise pytest.UsageError(
+            f"no clause matches --cri-clause {pattern!r}; see: cri-conformance clauses"
+        )
     found = narrowed(register(), chosen.clause, chosen.levels, chosen.profiles, chosen.as_of)
     if not found:
         raise pytest.UsageError(

@@ -83,7 +83,12 @@ def test_a_suite_that_cannot_be_collected_is_said(tmp_path: Path) -> None:
     [
         ((), "COMMAND"),
         (("nonsense",), "nonsense"),
-        (("clauses", "No.Such.Element"), "no clause has that name"),
+        (("clauses", "No.Such.Element"), "no clause matches 'No.Such.Element'; cri-conformance c"),
+        (("clauses", "Version.*,No.Such.Element"), "no clause matches 'No.Such.Element'"),
+        (("clauses", "--element", "No.Such"), "no clause has that name"),
+        (("clauses", "Version.*,@two"), "@two stands alone: put the other patterns into that file"),
+        (("serve", "--listen", "unix:///nonexistent/x.sock"), "there is no folder /nonexistent"),
+        (("faults", "--list", "--clause=A", "--clause=B"), "--clause: given twice; see cri-con"),
         (("clauses", "@/none.txt"), "can't read /none.txt: there is no such file; give one with a"),
         (("clauses", "--level", "LOUD"), "--level is one of MUST"),
         (("clauses", "--kind", "odd"), "--kind is one of"),

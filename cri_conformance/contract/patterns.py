@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 
@@ -15,12 +16,22 @@ def each(text: str) -> list[str]:
     return [word for word in map(str.strip, text.split(",")) if word]
 
 
+def idle(text: str, matching: Callable[[str], Collection[object]]) -> str:
+    """The first pattern of a text that matches nothing, "" if each matches something.
+
+    In a list a slip of the pen must not leave a clause out unseen.
+    """
+    return next((pattern for pattern in each(text) if not matching(pattern)), "")
+
+
 def resolved(text: str) -> str:
     """For ``@FILE`` what stands in it, as a text with commas; another text as it is.
 
     A line of the file is a pattern; from a # on it is for people. Raises PatternsError.
     """
     if not text.startswith("@"):
+        if file := next((word for word in each(text) if word.startswith("@")), ""):
+            raise PatternsError(f"{file} stands alone: put the other patterns into that file")
         return text
     path = Path(text[1:])
     try:

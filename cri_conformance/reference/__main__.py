@@ -92,7 +92,10 @@ def _socket(text: str) -> Path:
     path = text.removeprefix(_SCHEME)
     if not path.startswith("/"):
         raise argparse.ArgumentTypeError(f"give unix:///path.sock, not {text!r}")
-    return Path(path)
+    listen = Path(path)
+    if not listen.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {listen.parent}; make it first")
+    return listen
 
 
 def _free(listen: Path) -> Path:
