@@ -20,7 +20,7 @@ from cri_conformance.report.schema import (
     TestRecord,
 )
 from cri_conformance.report.text import because, count, one_line, tried, visible
-from cri_conformance.wire.history import CallRecord, in_lines
+from cri_conformance.wire.history import CallRecord, folded, in_lines
 
 #: Columns that prose is wrapped at. Calls and commands stay on lines of their own.
 WIDTH = 100
@@ -49,10 +49,12 @@ def failure_text(
     lines += ["", *_wrapped(visible(permitted), "  permitted: ", " " * 13)]
     lines += _wrapped(visible(actual), "  got:       ", " " * 13)
     if transcript:
-        shown = transcript[-TRANSCRIPT_CALLS:]
-        earlier = len(transcript) - len(shown)
+        # A call that is repeated for a minute must not hide the one that matters.
+        shown = folded(transcript)[-TRANSCRIPT_CALLS:]
+        told = len(shown) + sum(call.get("alike", 0) for call in shown)
+        earlier = len(transcript) - told
         more = f" ({earlier} earlier ones stand in the report)" if earlier else ""
-        lines += ["", f"  {count(len(shown), 'call')}, the last one last{more}:"]
+        lines += ["", f"  {count(told, 'call')}, the last one last{more}:"]
         lines += [f"    {visible(line)}" for line in in_lines(shown)]
     lines += ["", "  see it again with:", f"    {visible(replay)}"]
     return "\n".join(lines)

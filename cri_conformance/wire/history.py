@@ -11,8 +11,9 @@ import base64
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from types import MappingProxyType
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -119,6 +120,12 @@ class CallRecord(TypedDict):
     response: dict[str, Any] | None
     message: str
     left_out: NotRequired[int]  # so many calls before this one are not shown
+
+
+class ShownCall(CallRecord):
+    """A call on a terminal."""
+
+    alike: NotRequired[int]  # so many before this one are not shown, and were the same
 
 
 class History:
@@ -351,14 +358,37 @@ def _many(message: Message) -> bool:
 _REQUEST = 28
 
 
-def in_lines(transcript: Iterable[CallRecord], width: int = 100) -> list[str]:
+def in_lines(transcript: Iterable[CallRecord | ShownCall], width: int = 100) -> list[str]:
     """A transcript for a terminal: one call a line, and where calls are left out how many."""
     lines = []
     for call in transcript:
         if left_out := call.get("left_out"):
             lines.append(f"… {left_out} {'call' if left_out == 1 else 'calls'} left out …")
+        if alike := cast("ShownCall", call).get("alike"):
+            lines.append(f"… {alike} more like it …")
         lines.append(in_line(call, width))
     return lines
+
+
+def folded(transcript: Iterable[CallRecord]) -> list[ShownCall]:
+    """Of calls that were repeated with the same answer the first and the last."""
+    kept: list[ShownCall] = []
+    for _, same in groupby(transcript, _sameness):
+        first, *more = (cast("ShownCall", call) for call in same)
+        kept.append(first)
+        if len(more) > 1:
+            last = more[-1].copy()
+            last["alike"] = len(more) - 1
+            more = [last]
+        kept += more
+    return kept
+
+
+def _sameness(call: CallRecord) -> tuple[object, ...]:
+    return (
+        *(call["thread"], call["rpc"], call["request"], call["outcome"], call["message"]),
+        *(call["response"], call.get("left_out", 0)),
+    )
 
 
 def in_line(call: CallRecord, width: int) -> str:

@@ -43,13 +43,34 @@ def test_a_failure_without_calls_shows_no_heading_for_them():
 
 @pytest.mark.parametrize("place", [0, 20])
 def test_of_a_long_story_only_calls_are_counted(place: int):
-    calls = [call("Status", at=float(number)) for number in range(50)]
+    names = ("Status", "Version")
+    calls = [call(names[number % 2], at=float(number)) for number in range(50)]
     calls[place]["left_out"] = 7
     text = failure_text(SOME[STOP], "a", "b", calls, "pytest")
     assert "  30 calls, the last one last (20 earlier ones stand in the report):" in text
-    assert text.count("Status() → OK") == 30
+    assert text.count("() → OK") == 30
     # Where calls are left out right before those that are shown it says so.
     assert ("… 7 calls left out …" in text) is (place == 20)
+
+
+def test_a_call_that_is_repeated_does_not_hide_the_one_that_matters():
+    calls = [
+        call("StopContainer", "UNKNOWN-OUTCOME", at=0.0),
+        *(call("StopContainer", "UNKNOWN", at=1.0 + number) for number in range(60)),
+        call("ContainerStatus", at=70.0),
+        call("ContainerStatus", at=71.0),
+    ]
+    told = failure_text(SOME[STOP], "a", "b", calls, "pytest").splitlines()
+    at = told.index("  63 calls, the last one last:")
+    shown = [line.split("ms ")[-1].strip() for line in told[at + 1 : at + 7]]
+    assert shown == [
+        "StopContainer() → UNKNOWN-OUTCOME",
+        "StopContainer() → UNKNOWN",
+        "… 58 more like it …",
+        "StopContainer() → UNKNOWN",
+        "ContainerStatus() → OK",
+        "ContainerStatus() → OK",
+    ]
 
 
 def test_nothing_from_the_runtime_reaches_the_terminal_raw():
