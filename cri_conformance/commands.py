@@ -135,7 +135,11 @@ def expectations_list(arguments: argparse.Namespace) -> int:
 
     for name in expectations.shipped():
         found = expectations.find(name, register())
-        print(f"{name}: {len(found.entries)} known violations of {found.runtime or 'any runtime'}")
+        findings = sum(bool(entry.finding) for entry in found.entries)
+        print(
+            f"{name}: {len(found.entries) - findings} known violations and {findings} known "
+            f"findings of {found.runtime or 'any runtime'}"
+        )
     return 0
 
 

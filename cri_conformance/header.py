@@ -60,7 +60,7 @@ def lines(
         )
     if known.source:
         told.append(
-            f"cri: {count(len(known.all), 'known violation')} expected by {known.source}"
+            f"cri: {_known(known)} expected by {known.source}"
             + (f", {known.elsewhere} more are about other versions" * bool(known.elsewhere))
         )
     if chosen.profiles:
@@ -69,6 +69,15 @@ def lines(
     if chosen.as_of:
         told.append(f"cri: judged by the clauses as of cri-conformance {chosen.as_of}")
     return told
+
+
+def _known(expected: Applied) -> str:
+    counted = (
+        (len(expected.entries), "known violation"),
+        (len(expected.findings), "known finding"),
+    )
+    told = [count(number, what) for number, what in counted if number]
+    return " and ".join(told) or count(0, "known violation")
 
 
 def _some(texts: list[str]) -> str:

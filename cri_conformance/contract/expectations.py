@@ -325,7 +325,8 @@ def _day(entry: dict[str, Any]) -> datetime.date | None:
         isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
     ):
         return value
-    raise ValueError(f"review is a day without quotes, as in 2027-01-31, not {value!r}")
+    shown = value if isinstance(value, datetime.datetime) else repr(value)
+    raise ValueError(f"review is a day without quotes, as in 2027-01-31, not {shown}")
 
 
 def _rate(entry: dict[str, Any]) -> str:

@@ -99,7 +99,11 @@ def wrong_with(entry: Mapping[str, Any], register: Register) -> Iterator[str]:
     if not cause:
         yield f"{kind} has no cause; copy it from results.json"
     for one in parts(kind, cause) if cause else ():
-        if _says_too_little(kind, one, register):
+        if kind != "hang" and _VARIES.search(one):
+            yield f"{kind}: {one!r} fits once only: write N for a number and ID for an id"
+        elif misspelt := _misspelt(kind, one, register):
+            yield f"{kind}: {misspelt}"
+        elif _says_too_little(kind, one, register):
             yield f"{kind}: {one!r} says too little: {_MORE[kind]}"
     if "given_up" in entry:
         yield from _wrong_calls(kind, entry["given_up"], register)
@@ -117,6 +121,19 @@ _MORE = {
     "hang": "name call and field, as in results.json, without *",
     "leak": "begin as results.json does, and name the process, the path, or call and field",
 }
+
+
+#: What results.json never has in a cause.
+_VARIES = re.compile(r"\d|\b[0-9a-f]{12,}\b")
+
+
+def _misspelt(kind: str, cause: str, register: Register) -> str:
+    """Which call was meant. What begins with none may be about frames, or the log."""
+    first, calls = cause.removeprefix("Version after ").partition(" ")[0], _calls(register)
+    if kind not in ("hang", "panic") or first in calls or "*" in first:
+        return ""
+    near = difflib.get_close_matches(first, calls, n=1, cutoff=0.8)
+    return f"there is no call {first!r}; did you mean {near[0]}?" if near else ""
 
 
 def _says_too_little(kind: str, pattern: str, register: Register) -> bool:

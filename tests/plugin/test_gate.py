@@ -73,7 +73,7 @@ def test_a_campaign_becomes_a_gate(
     finally:
         stop(process)
     assert green.status == 0, green.output
-    assert green.line(r"^cri: \d+ known violations? expected by .*known.toml")
+    assert green.line(r"^cri: \d+ known findings? expected by .*known.toml")
     assert green.line("^  known panic: TODO")
     assert green.line("^the campaign found nothing that counts, but for .* known finding")
     # Another runtime has no such fault, and what stays away proves nothing.
