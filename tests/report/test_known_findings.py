@@ -18,7 +18,7 @@ from cri_conformance.report import campaigns, html, json_file, junit, load, mark
 from cri_conformance.report.exit import Ending, ending, failures
 from cri_conformance.report.known import TODO, Update, update
 
-from .fakes import found, record, results, suite, target
+from .fakes import broken, found, record, results, suite, target
 from .test_again import campaign, finding
 from .test_build_servers import valid
 
@@ -142,6 +142,14 @@ def test_a_finding_gets_an_entry_and_is_known_from_then_on():
     assert entry.review == date(2027, 2, 25)
     again = _after(new, text=done.text)
     assert (again.text, again.lines) == (done.text, ())
+
+
+def test_of_a_clause_that_a_campaign_broke_only_campaigns_expect_it():
+    clause = "RuntimeService.StopPodSandbox.idempotent"
+    made = results(register(), broken("t::a", clause))
+    made["campaigns"] = campaign(finding(clause))["campaigns"]
+    [entry] = parse(update("", "f", made, register()).text, "f", register()).entries
+    assert (entry.clause, entry.campaigns) == (clause, True)
 
 
 def test_where_others_have_versions_it_gets_one():
