@@ -33,7 +33,7 @@ from cri_conformance.fuzz.objects import Objects
 from cri_conformance.fuzz.retrying import given_up
 from cri_conformance.fuzz.story import Story
 from cri_conformance.fuzz.tools import Tools
-from cri_conformance.fuzz.trying import Bench, Trying, came_back, longest
+from cri_conformance.fuzz.trying import NOT_BACK, Bench, Trying, came_back, longest
 from cri_conformance.malformed.oracle import Misbehaviour, panic_of
 from cri_conformance.report.text import count, one_line, tried
 from cri_conformance.settings import Budget, Settings
@@ -58,6 +58,8 @@ PERMITTED = {
 LINE_EVERY, SAVE_EVERY = 10.0, 2.0
 #: Why something was not tried again.
 _FOR_GOOD = "what it left is there for good"
+#: Why a campaign ends early.
+_GONE = "the runtime is gone"
 
 
 class CampaignFailed(Misbehaved):
@@ -260,13 +262,23 @@ class Campaign:
             if again and finding.steps:
                 self.tick(now=True)
                 try:
-                    self.try_again(finding)
+                    # What does not come back would be told once more by whoever tries it.
+                    if self._is_there(finding):
+                        self.try_again(finding)
+                    else:
+                        finding.untried = NOT_BACK
                 finally:
                     write.finding(finding, self.facts, self.settings)
         self.judge.mute(key)
-        if finding.kind in (Kind.CRASH, Kind.HANG) and not came_back(self.target):
-            self._stopped = "the runtime is gone"
+        self._is_there(finding)
         self.tick(now=True)
+
+    def _is_there(self, finding: Finding) -> bool:
+        """Whether the runtime is there after a finding, or again; if not the campaign is over."""
+        gone = finding.kind in (Kind.CRASH, Kind.HANG) and not self._stopped
+        if gone and not came_back(self.target):
+            self._stopped = _GONE
+        return self._stopped != _GONE
 
     def _new(
         self, kind: Kind, clause: str, cause: str, permitted: str, actual: str, story: Story

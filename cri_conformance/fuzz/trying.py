@@ -34,6 +34,8 @@ SHRINK_SECONDS = 45.0
 PLAYS, PLAY_SECONDS = 30, 20.0
 #: Seconds in which a single step is looked for that leaves the same.
 SEARCH_SECONDS = 60.0
+#: Why a crash was not tried again.
+NOT_BACK = "the runtime did not come back"
 #: Seconds that a runtime is given to come back after it crashed.
 BACK_WITHIN = 30.0
 
@@ -100,7 +102,7 @@ class Trying:
         """Try it some times; if it shows often enough make its story smaller."""
         gone = finding.kind in (Kind.CRASH, Kind.HANG)
         if gone and not came_back(self._target):
-            finding.untried = "the runtime did not come back"
+            finding.untried = NOT_BACK
             return
         self.busy = True
         try:

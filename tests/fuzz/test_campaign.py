@@ -6,7 +6,9 @@ from __future__ import annotations
 import ast
 import base64
 import json
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -34,6 +36,7 @@ from cri_conformance.malformed.oracle import Misbehaviour
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.target import Preparation, connect
 from cri_conformance.wire.outcome import SetupFailed
+from cri_conformance.wire.raw import peer
 
 #: Lists running containers that have siblings as EXITED.
 FAULT = "ListContainers-siblings-exited"
@@ -185,6 +188,28 @@ def test_what_could_not_be_tried_again_says_why(
     replay = json.loads(Path(finding.folder, "replay.json").read_text())
     assert (replay["again"], replay["untried"]) == ("", why)
     assert not any("0 of 0" in line for line in said)
+
+
+def test_a_runtime_that_is_killed_and_stays_away_is_one_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trying, "BACK_WITHIN", 0.5)
+    settings = Settings("reference", fuzz=Budget(steps=600), fuzz_dir=tmp_path, report=tmp_path)
+    with Preparation(settings) as own:
+        campaign = _campaign(own, modes=("lives",), steps=600)
+        step = campaign.step
+
+        def killing() -> None:
+            if campaign.meter.steps == 20:
+                os.kill(peer(campaign.target.client.endpoint), signal.SIGKILL)
+            step()
+
+        campaign.step = killing  # type: ignore[method-assign]
+        with pytest.raises(CampaignFailed):
+            campaign.run()
+        [found] = campaign.findings.values()
+        assert (found.kind, found.untried) == (Kind.CRASH, trying.NOT_BACK)
+        assert campaign.plain()["stopped"] == "the runtime is gone"
 
 
 def _no_room() -> Any:
