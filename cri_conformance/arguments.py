@@ -4,32 +4,40 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from cri_conformance.report.text import one_line
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong, and not how all of it is used: that hides the line which matters."""
-
-    def error(self, message: str) -> NoReturn:
-        program = self.prog.partition(" ")[0]
-        self.exit(2, one_line(f"{program}: {message}; see {self.prog} --help", 4_000) + "\n")
-
-
-class Once(argparse.Action):
-    """An option that is given once: argparse would take the last, and say nothing of the first."""
+class _Once(argparse.Action):
+    """Takes a value once: argparse would let a second one replace it without a word."""
 
     def __call__(
         self,
         parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
-        values: Any,
+        values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        if getattr(namespace, self.dest) != self.default:
+        given = vars(namespace).setdefault("given", set())
+        if self.dest in given:
             raise argparse.ArgumentError(self, "given twice")
+        given.add(self.dest)
         setattr(namespace, self.dest, values)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong, and not how all of it is used: that hides the line which matters."""
+
+    def __init__(self, *words: Any, **named: Any) -> None:
+        super().__init__(*words, **named)
+        for usual in (None, "store"):
+            self.register("action", usual, _Once)
+
+    def error(self, message: str) -> NoReturn:
+        program = self.prog.partition(" ")[0]
+        self.exit(2, one_line(f"{program}: {message}; see {self.prog} --help", 4_000) + "\n")
 
 
 def from_one(text: str) -> int:

@@ -50,6 +50,9 @@ def test_clauses_are_chosen_by_pattern_element_level_and_kind(
     listed = tmp_path / "ours.txt"
     listed.write_text("RuntimeService.StopPodSandbox.*\n", encoding="utf-8")
     assert _lines(capsys, "clauses", f"@{listed}") == by_pattern
+    listed.write_text("RuntimeService.StopPodSandbox.*\nno-such\n", encoding="utf-8")
+    assert cli.main(["clauses", f"@{listed}"]) == 2
+    assert "no clause matches 'no-such'; " in capsys.readouterr().err
 
 
 def test_a_clause_is_tested_if_a_test_of_the_suite_is_bound_to_it() -> None:
@@ -87,8 +90,9 @@ def test_a_suite_that_cannot_be_collected_is_said(tmp_path: Path) -> None:
         (("clauses", "Version.*,No.Such.Element"), "no clause matches 'No.Such.Element'"),
         (("clauses", "--element", "No.Such"), "no clause has that name"),
         (("clauses", "Version.*,@two"), "@two stands alone: put the other patterns into that file"),
-        (("serve", "--listen", "unix:///nonexistent/x.sock"), "there is no folder /nonexistent"),
         (("faults", "--list", "--clause=A", "--clause=B"), "--clause: given twice; see cri-con"),
+        (("faults", "--matrix", "--clause=", "--clause=B"), "--clause: given twice"),
+        (("clauses", "--element=A", "--element=B"), "--element: given twice"),
         (("clauses", "@/none.txt"), "can't read /none.txt: there is no such file; give one with a"),
         (("clauses", "--level", "LOUD"), "--level is one of MUST"),
         (("clauses", "--kind", "odd"), "--kind is one of"),

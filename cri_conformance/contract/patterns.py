@@ -30,7 +30,7 @@ def resolved(text: str) -> str:
     A line of the file is a pattern; from a # on it is for people. Raises PatternsError.
     """
     if not text.startswith("@"):
-        if file := next((word for word in each(text) if word.startswith("@")), ""):
+        if file := _file_in(text):
             raise PatternsError(f"{file} stands alone: put the other patterns into that file")
         return text
     path = Path(text[1:])
@@ -38,9 +38,9 @@ def resolved(text: str) -> str:
         # Editors on Windows begin a file with a mark.
         content = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise PatternsError(
-            f"can't read {path}: there is no such file; give one with a pattern a line"
-        ) from None
+        # A file's name may have commas, so that only here it is known for a mistake.
+        wanted = "a file stands alone" if "," in text else "give one with a pattern a line"
+        raise PatternsError(f"can't read {path}: there is no such file; {wanted}") from None
     except OSError as error:
         raise PatternsError(f"can't read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -48,4 +48,10 @@ def resolved(text: str) -> str:
     found = ",".join(filter(None, (line.partition("#")[0].strip() for line in content.split("\n"))))
     if not found:
         raise PatternsError(f"{path} names no clause")
+    if file := _file_in(found):
+        raise PatternsError(f"{path} has {file}: a line is a pattern, and no other file")
     return found
+
+
+def _file_in(text: str) -> str:
+    return next((pattern for pattern in each(text) if pattern.startswith("@")), "")

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cri_conformance.arguments import Once, Parser, from_one
+from cri_conformance.arguments import Parser, from_one
 from cri_conformance.contract.register import register
 from cri_conformance.faults.catalogue import CatalogueError, faults
 from cri_conformance.faults.rows import Result, chosen, lines, rows, without_fault
@@ -112,11 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--list", action="store_true", help="one line for each fault")
     what.add_argument("--matrix", action="store_true", help="run the suite under every fault")
-    for option, text in (
-        ("--fault", "only faults with such ids"),
-        ("--clause", "only of these clauses"),
-    ):
-        parser.add_argument(option, default="", action=Once, metavar="PATTERN", help=text)
+    parser.add_argument("--fault", default="", metavar="PATTERN", help="only faults with such ids")
+    parser.add_argument("--clause", default="", metavar="PATTERN", help="only of these clauses")
     parser.add_argument(
         "--upstream",
         default="",

@@ -51,6 +51,27 @@ def test_a_file_of_no_use_is_told_in_a_line(
         patterns.resolved(f"@{path}")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Version.stable,@two", "@two stands alone: put the other patterns into that file"),
+        ("@one,@two", "can't read one,@two: there is no such file; a file stands alone"),
+        ("@one,Status", "can't read one,Status: there is no such file; a file stands alone"),
+    ],
+)
+def test_a_file_stands_alone(text: str, said: str) -> None:
+    with pytest.raises(patterns.PatternsError, match=f"^{said}$"):
+        patterns.resolved(text)
+
+
+def test_a_file_of_files_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "ours.txt"
+    path.write_text(f"{STABLE}\n@two\n", encoding="utf-8")
+    said = f"^{path} has @two: a line is a pattern, and no other file$"
+    with pytest.raises(patterns.PatternsError, match=said):
+        patterns.resolved(f"@{path}")
+
+
 def test_a_folder_is_no_list() -> None:
     with pytest.raises(patterns.PatternsError, match=r"^can't read /: Is a directory$"):
         patterns.resolved("@/")
