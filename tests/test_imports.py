@@ -25,10 +25,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "streaming": {"api"},
     "expect": {"api", "contract", "wire", "model", "build"},
     "arguments": {"report.text"},
+    "listening": set(),
     "reference": {
         "api",
         "arguments",
         "faults",
+        "listening",
         "streaming",
     },  # faults only when asked for, as a layer
     "malformed": {"api", "expect", "wire"},

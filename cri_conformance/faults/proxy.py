@@ -8,15 +8,12 @@ cancellation, metadata, error codes and details are passed on both ways.
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
@@ -27,6 +24,7 @@ from cri_conformance.api.status import StatusError
 from cri_conformance.faults.catalogue import CatalogueError, faults
 from cri_conformance.faults.fault import Call, Decoding, Fault, Middleware, Proceed, Upstream
 from cri_conformance.faults.layer import METADATA_KEY, FaultLayer
+from cri_conformance.listening import CannotListen, free, free_port
 from cri_conformance.wire import endpoint
 
 #: Calls served at once. A stop may take minutes and must not keep status calls waiting.
@@ -142,39 +140,23 @@ def _named(fault_id: str) -> Fault:
 
 def _bind(server: grpc.Server, address: endpoint.Endpoint, undo: contextlib.ExitStack) -> None:
     path = address.socket
+    host, _, port = address.target.removeprefix("dns:///").rpartition(":")
+    try:
+        if path is not None:
+            free(path)
+        else:
+            free_port(host.strip("[]"), int(port))
+    except CannotListen as error:
+        raise ProxyError(f"can't listen at {address.text}: {error}") from None
     if path is not None:
-        _free(path, address.text)
         # Runs after the server has stopped; grpc removes the socket itself when all goes well.
         undo.callback(path.unlink, missing_ok=True)
     try:
-        bound = server.add_insecure_port(
-            address.target if path else address.target.removeprefix("dns:///")
-        )
-    except RuntimeError:
-        bound = 0
-    if not bound:
-        raise ProxyError(f"can't listen at {address.text}: is the folder there and writable?")
+        server.add_insecure_port(address.target if path else f"{host}:{port}")
+    except RuntimeError as error:
+        raise ProxyError(f"can't listen at {address.text}: {error}") from None
     if path is not None:
         path.chmod(0o600)
-
-
-def _free(path: Path, text: str) -> None:
-    """Make way for a socket: take away a dead one, and nothing else."""
-    if not path.parent.is_dir():
-        raise ProxyError(f"can't listen at {text}: there is no folder {path.parent}")
-    if not path.is_socket():
-        if path.exists():
-            raise ProxyError(f"can't listen at {text}: a file is there that is no socket")
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError as error:
-            if error.errno == errno.ECONNREFUSED:
-                path.unlink(missing_ok=True)
-                return
-            raise ProxyError(f"can't listen at {text}: {error.strerror}") from None
-    raise ProxyError(f"can't listen at {text}: somebody listens there already")
 
 
 class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]

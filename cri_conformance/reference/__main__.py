@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import socket
 import ssl
 import sys
 import threading
@@ -16,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from cri_conformance.arguments import Parser
+from cri_conformance.listening import CannotListen, free
 from cri_conformance.reference import sweep
 from cri_conformance.reference.process import READY
 
@@ -31,7 +31,8 @@ _LONGEST_SOCKET_PATH = 107
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 after an orderly end, 1 if it could not start."""
+    """Returns the exit code: 0 after an orderly end, 2 for what can't be done as it was asked for,
+    1 if it could not start all the same."""
     options = _options(arguments)
     for path in sweep.sweep():
         print(f"swept what a killed runtime left in {path}", file=sys.stderr)
@@ -39,18 +40,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trust = _trust(options.registry_ca)
         directory = sweep.claim(options.state)
     except (sweep.StateError, OSError) as error:
-        print(f"cri-conformance reference runtime: {error}", file=sys.stderr)
-        return 1
+        return _refuse(error)
     try:
         listen = _free(options.listen or directory.socket)
         directory.own(listen)
     except (sweep.StateError, OSError) as error:
         directory.remove()
-        print(f"cri-conformance reference runtime: {error}", file=sys.stderr)
-        return 1
+        return _refuse(error)
     return _serve(
         directory, listen, trust, faults=options.with_faults, until_eof=options.exit_on_eof
     )
+
+
+def _refuse(error: Exception) -> int:
+    why = str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        why = f"{error.filename}: {error.strerror}"
+    print(f"cri-conformance: {why}", file=sys.stderr)
+    return 2
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -92,10 +99,7 @@ def _socket(text: str) -> Path:
     path = text.removeprefix(_SCHEME)
     if not path.startswith("/"):
         raise argparse.ArgumentTypeError(f"give unix:///path.sock, not {text!r}")
-    listen = Path(path)
-    if not listen.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {listen.parent}; make it first")
-    return listen
+    return Path(path)
 
 
 def _free(listen: Path) -> Path:
@@ -105,16 +109,11 @@ def _free(listen: Path) -> Path:
             f"no socket can have a path of more than {_LONGEST_SOCKET_PATH} bytes: {listen}; "
             "give a shorter one with --listen, or a shorter TMPDIR"
         )
-    if not listen.exists():
-        return listen
-    if not listen.is_socket():
-        raise sweep.StateError(f"{listen} exists and is not a socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(os.fspath(listen))
-        except ConnectionRefusedError:
-            return listen  # left behind; binding replaces it
-    raise sweep.StateError(f"another program listens on {listen}")
+    try:
+        free(listen)
+    except CannotListen as error:
+        raise sweep.StateError(f"can't listen at {_SCHEME}{listen}: {error}") from None
+    return listen
 
 
 class End:

@@ -197,7 +197,7 @@ def test_a_state_directory_has_one_owner(tmp_path: Path) -> None:
         assert first.stdout is not None
         first.stdout.readline()
         second = subprocess.run(command, capture_output=True, text=True, timeout=5)
-        assert second.returncode == 1
+        assert second.returncode == 2
         assert "another reference runtime uses" in second.stderr
         first.kill()
     with subprocess.Popen(command, stdout=subprocess.PIPE) as third:
@@ -212,16 +212,42 @@ def test_a_directory_with_other_things_is_left_alone(tmp_path: Path) -> None:
     precious.write_text("mine")
     command = [sys.executable, "-m", "cri_conformance.reference", "--state", str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=5)
-    assert ran.returncode == 1
+    assert ran.returncode == 2
     assert "holds other things" in ran.stderr
     assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (
+            "--listen=unix:///nonexistent/dir/x.sock",
+            "can't listen at unix:///nonexistent/dir/x.sock: there is no folder /nonexistent/dir",
+        ),
+        (
+            "--listen=unix:///proc/x.sock",
+            "can't listen at unix:///proc/x.sock: No such file or directory",
+        ),
+        (
+            "--listen=unix:///etc/passwd",
+            "can't listen at unix:///etc/passwd: a file is there that is no socket",
+        ),
+        ("--state=/proc/x", "/proc/x: No such file or directory"),
+        ("--registry-ca=/none", "--registry-ca /none: No such file or directory"),
+    ],
+)
+def test_what_can_not_be_done_is_told_in_one_line(option: str, said: str) -> None:
+    command = [sys.executable, "-m", "cri_conformance.reference", option]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=5)
+    assert (ran.returncode, ran.stderr) == (2, f"cri-conformance: {said}\n")
+    assert not state_directories()
 
 
 def test_a_socket_in_use_is_not_taken(connect: Any) -> None:
     first = process.start()
     command = [sys.executable, "-m", "cri_conformance.reference", "--listen", first.endpoint]
     second = subprocess.run(command, capture_output=True, text=True, timeout=5)
-    assert second.returncode == 1
+    assert second.returncode == 2
     assert "another program listens" in second.stderr
     with connect(first.endpoint) as runtime:
         runtime("Version")
