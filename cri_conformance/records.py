@@ -28,7 +28,7 @@ from cri_conformance.report.text import visible
 from cri_conformance.selection import selected
 from cri_conformance.settings import Settings
 from cri_conformance.target import Target
-from cri_conformance.wire.history import CallRecord, in_lines
+from cri_conformance.wire.history import CallRecord, folded, in_lines
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
 JUDGE = pytest.StashKey[Judge]()
@@ -107,7 +107,7 @@ def attach(
         traced = report.longrepr if blame == "suite" else None
         shown = f"\n{traced}" if traced else ""
         report.longrepr = f"{lead}: {message}{shown}"
-        if lines := in_lines(transcript):
+        if lines := in_lines(folded(transcript)):
             report.longrepr += "\n" + "\n".join(f"  {line}" for line in lines)
     known = [record for record in clauses if record["verdict"] == Verdict.KNOWN]
     if known and report.passed:

@@ -35,7 +35,7 @@ from cri_conformance.fuzz.trying import Bench, shows
 from cri_conformance.report.text import count, one_line, visible
 from cri_conformance.settings import Settings
 from cri_conformance.target import Preparation, Target, TargetError, connect, of_option
-from cri_conformance.wire.history import CallRecord, in_lines
+from cri_conformance.wire.history import CallRecord, folded, in_lines, told
 from cri_conformance.wire.leaks import Leaks
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
@@ -183,13 +183,13 @@ def _failure(document: dict[str, Any], calls: list[CallRecord]) -> str:
     if document["clause"]:
         clause = register().clauses[document["clause"]]
         what = f"{clause.id} ({clause.level}): {clause.text}"
-    shown = calls[-_CALLS:]
+    shown = folded(calls)[-_CALLS:]
     return "\n".join(
         [
             what,
             f"  permitted: {visible(document['permitted'])}",
             f"  got:       {visible(document['actual'])}",
-            f"  {count(len(shown), 'call')}, the last one last:",
+            f"  {count(told(shown), 'call')}, the last one last:",
             *(f"    {visible(line)}" for line in in_lines(shown, width=160)),
         ]
     )
@@ -210,7 +210,7 @@ def run(path: Path, settings: Settings, ending: Callable[[], None] = lambda: Non
                 if _hidden(target, document):
                     raise ReplayError(f"{path}: {_HIDDEN}")
                 came = _play(target, document)
-                lines = in_lines(target.client.history.transcript(0), width=160)
+                lines = in_lines(folded(target.client.history.transcript(0)), width=160)
             finally:
                 ending()
                 target.client.close()

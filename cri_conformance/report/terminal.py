@@ -19,8 +19,8 @@ from cri_conformance.report.schema import (
     Results,
     TestRecord,
 )
-from cri_conformance.report.text import because, count, one_line, tried, visible
-from cri_conformance.wire.history import CallRecord, folded, in_lines
+from cri_conformance.report.text import because, count, known_words, one_line, tried, visible
+from cri_conformance.wire.history import CallRecord, folded, in_lines, told
 
 #: Columns that prose is wrapped at. Calls and commands stay on lines of their own.
 WIDTH = 100
@@ -49,12 +49,10 @@ def failure_text(
     lines += ["", *_wrapped(visible(permitted), "  permitted: ", " " * 13)]
     lines += _wrapped(visible(actual), "  got:       ", " " * 13)
     if transcript:
-        # A call that is repeated for a minute must not hide the one that matters.
         shown = folded(transcript)[-TRANSCRIPT_CALLS:]
-        told = len(shown) + sum(call.get("alike", 0) for call in shown)
-        earlier = len(transcript) - told
+        earlier = len(transcript) - told(shown)
         more = f" ({earlier} earlier ones stand in the report)" if earlier else ""
-        lines += ["", f"  {count(told, 'call')}, the last one last{more}:"]
+        lines += ["", f"  {count(told(shown), 'call')}, the last one last{more}:"]
         lines += [f"    {visible(line)}" for line in in_lines(shown)]
     lines += ["", "  see it again with:", f"    {visible(replay)}"]
     return "\n".join(lines)
@@ -325,18 +323,10 @@ def said(results: Results) -> Line:
         text = campaign if end is Ending.BROKEN else f"{text}; {campaign}"
     if end is Ending.HELD and results["campaigns"]:
         text = "the campaign found nothing that counts"
-    if end is Ending.HELD and (excepted := _known(results)):
+    excepted = known_words(results["summary"]["known"], len(known(results)))
+    if end is Ending.HELD and excepted:
         text += f", but for {excepted}"
     return text, markup
-
-
-def _known(results: Results) -> str:
-    """How much is known; "" for nothing."""
-    counted = (
-        (results["summary"]["known"], "known violation"),
-        (len(known(results)), "known finding"),
-    )
-    return " and ".join(count(number, what) for number, what in counted if number)
 
 
 def _came(clause: ClauseResult) -> str:

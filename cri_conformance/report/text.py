@@ -60,6 +60,12 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def known_words(violations: int, findings: int) -> str:
+    """How much is known, as in ``2 known violations and 1 known finding``; "" for nothing."""
+    counted = ((violations, "known violation"), (findings, "known finding"))
+    return " and ".join(count(number, what) for number, what in counted if number)
+
+
 def tried(again: str, untried: str) -> str:
     """How often a finding showed when it was tried again, as in ``3 of 3``, or why it was not."""
     return f"again {again}" if again else f"not tried again: {untried}"

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
-from itertools import groupby
 from types import MappingProxyType
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
@@ -122,10 +121,11 @@ class CallRecord(TypedDict):
     left_out: NotRequired[int]  # so many calls before this one are not shown
 
 
-class ShownCall(CallRecord):
-    """A call on a terminal."""
+class Told(CallRecord):
+    """A call as a terminal tells of it."""
 
-    alike: NotRequired[int]  # so many before this one are not shown, and were the same
+    alike: NotRequired[int]  # so many of its thread that came after it, and say the same
+    left_out_there: NotRequired[int]  # so many calls between these are not known to say it too
 
 
 class History:
@@ -358,49 +358,72 @@ def _many(message: Message) -> bool:
 _REQUEST = 28
 
 
-def in_lines(transcript: Iterable[CallRecord | ShownCall], width: int = 100) -> list[str]:
+def folded(transcript: Iterable[CallRecord]) -> list[Told]:
+    """A transcript for a terminal: of calls of a thread that are all alike the first and the last.
+
+    One that is repeated for a minute would hide those that tell why.
+    """
+    calls = [cast("Told", call.copy()) for call in transcript]
+    runs: dict[int, list[Told]] = defaultdict(list)
+    hidden: set[int] = set()
+
+    def over(run: list[Told]) -> None:
+        if len(run) > 3:
+            run[0]["alike"] = len(run) - 2
+            run[0]["left_out_there"] = sum(call.get("left_out", 0) for call in run[1:-1])
+            hidden.update(map(id, run[1:-1]))
+        run.clear()
+
+    for call in calls:
+        run = runs[call["thread"]]
+        if run and _says(run[0]) != _says(call):
+            over(run)
+        run.append(call)
+    for run in runs.values():
+        over(run)
+    return [call for call in calls if id(call) not in hidden]
+
+
+def _says(call: CallRecord) -> tuple[Any, ...]:
+    return call["rpc"], call["request"], call["outcome"], call["response"], call["message"]
+
+
+def told(transcript: Iterable[Told]) -> int:
+    """How many calls a transcript for a terminal tells of."""
+    return sum(1 + call.get("alike", 0) for call in transcript)
+
+
+def in_lines(transcript: Iterable[CallRecord], width: int = 100) -> list[str]:
     """A transcript for a terminal: one call a line, and where calls are left out how many."""
     lines = []
     for call in transcript:
         if left_out := call.get("left_out"):
-            lines.append(f"… {left_out} {'call' if left_out == 1 else 'calls'} left out …")
-        if alike := cast("ShownCall", call).get("alike"):
-            lines.append(f"… {alike} more like it …")
+            lines.append(f"… {_left_out(left_out)} …")
         lines.append(in_line(call, width))
+        if alike := cast("Told", call).get("alike"):
+            left_out = cast("Told", call).get("left_out_there", 0)
+            also = f", {_left_out(left_out)}" if left_out else ""
+            lines.append(f"{_thread(call)}… {alike} more like it{also} …")
     return lines
 
 
-def folded(transcript: Iterable[CallRecord]) -> list[ShownCall]:
-    """Of calls that were repeated with the same answer the first and the last."""
-    kept: list[ShownCall] = []
-    for _, same in groupby(transcript, _sameness):
-        first, *more = (cast("ShownCall", call) for call in same)
-        kept.append(first)
-        if len(more) > 1:
-            last = more[-1].copy()
-            last["alike"] = len(more) - 1
-            more = [last]
-        kept += more
-    return kept
-
-
-def _sameness(call: CallRecord) -> tuple[object, ...]:
-    return (
-        *(call["thread"], call["rpc"], call["request"], call["outcome"], call["message"]),
-        *(call["response"], call.get("left_out", 0)),
-    )
+def _left_out(number: int) -> str:
+    return f"{number} {'call' if number == 1 else 'calls'} left out"
 
 
 def in_line(call: CallRecord, width: int) -> str:
     """A call, cut to ``width``, but not its outcome."""
-    thread = f"[thread {call['thread']}] " if call["thread"] else ""
-    when = f"{thread}{call['at']:9.3f}s {call['seconds'] * 1000:8.1f}ms "
+    when = f"{_thread(call)}{call['at']:9.3f}s {call['seconds'] * 1000:8.1f}ms "
     said = call["message"] or _brief(call["response"])
     answer = f" → {call['outcome']} {said}".rstrip()
     # A long request leaves the answer its first word, with that of what was said.
     room = width - len(when) - len(call["rpc"]) - len("()") - len(f" → {call['outcome']} ")
     request = _cut(_brief(call["request"]), max(room, _REQUEST))
     return _cut(f"{when}{call['rpc']}({request}){answer}", width)
+
+
+def _thread(call: CallRecord) -> str:
+    return f"[thread {call['thread']}] " if call["thread"] else ""
 
 
 def _cut(text: str, width: int) -> str:

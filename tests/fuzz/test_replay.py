@@ -108,8 +108,8 @@ class Talkative(LivesMode):
     """Makes more calls than are shown before what is wrong shows."""
 
     def play(self, bench: Bench, story: Story) -> str:
-        for _ in range(SHOWN + 10):
-            bench.runtime.call("Version")
+        for number in range(SHOWN + 10):
+            bench.runtime.call(("Version", "Status")[number % 2])
         raise Unspoken("once", WRONG)
 
 
@@ -121,8 +121,31 @@ def test_only_calls_are_counted_and_not_the_line_that_some_are_left_out(
     with pytest.raises(pytest.fail.Exception, match=rf"\n  {SHOWN} calls, the last") as failed:
         check(target, _document(RUN))
     said = str(failed.value)
-    assert said.count("Version() → OK") == SHOWN
+    assert said.count("() → OK") == SHOWN
     assert "… 10 calls left out …" in said
+
+
+class Insistent(LivesMode):
+    """Makes one call over and over after the one that matters."""
+
+    def play(self, bench: Bench, story: Story) -> str:
+        bench.runtime.call("Status")
+        for _ in range(50):
+            bench.runtime.call("Version")
+        raise Unspoken("once", WRONG)
+
+
+def test_calls_that_are_alike_are_told_in_three_lines(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(MODES, "lives", Insistent())
+    with pytest.raises(pytest.fail.Exception, match=r"\n  \d\d calls, the last") as failed:
+        check(target, _document(RUN))
+    *_, decided, first, more, last = str(failed.value).splitlines()
+    assert "Status() → OK" in decided
+    assert "Version() → OK" in first
+    assert more == "    … 48 more like it …"
+    assert "Version() → OK" in last
 
 
 class Garish(LivesMode):

@@ -7,7 +7,7 @@ import threading
 
 from cri_conformance.api import types
 from cri_conformance.wire import history
-from cri_conformance.wire.history import History, in_lines
+from cri_conformance.wire.history import History, folded, in_lines
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, Unknown
 
 ID = 64 * "a"
@@ -81,6 +81,64 @@ def test_what_a_long_transcript_leaves_out_is_told_and_is_the_least_telling() ->
         of = {call["request"]["pod_sandbox_id"] for call in between}
         assert (len(answered), of) == ((3, {ID}) if about else (0, {"other"}))
     assert not any("left_out" in call for call in record.transcript(590, ["none"]))
+
+
+def test_of_calls_that_are_alike_the_first_and_the_last_are_told() -> None:
+    record = History(0.0)
+    no = Refused("UNKNOWN", "at work already")
+    for pod, outcome, times in (("a", None, 3), ("b", no, 30), ("b", None, 1), ("c", no, 4)):
+        for _ in range(times):
+            _stop(record, pod, outcome)
+    whole = record.transcript(0)
+    told = folded(whole)
+    assert [(call["request"]["pod_sandbox_id"], call.get("alike", 0)) for call in told] == [
+        *(("a", 0), ("a", 0), ("a", 0)),
+        *(("b", 28), ("b", 0)),
+        ("b", 0),
+        *(("c", 2), ("c", 0)),
+    ]
+    lines = in_lines(told)
+    assert (lines[4], lines[8]) == ("… 28 more like it …", "… 2 more like it …")
+    assert len(lines) == len(told) + 2
+    assert not any("alike" in call for call in whole)
+
+
+def test_calls_of_several_threads_are_alike_in_each() -> None:
+    record = History(0.0)
+    turns = [threading.Event() for _ in range(41)]
+    turns[0].set()
+
+    def stop(number: int) -> None:
+        for turn in range(number, 40, 2):
+            turns[turn].wait()
+            _stop(record, f"of {number}")
+            turns[turn + 1].set()
+
+    threads = [threading.Thread(target=stop, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told = folded(record.transcript(0))
+    assert [(call["thread"], call.get("alike")) for call in told] == [
+        *((0, 18), (1, 18)),
+        *((0, None), (1, None)),
+    ]
+    assert in_lines(told)[3] == "[thread 1] … 18 more like it …"
+
+
+def test_what_is_left_out_between_calls_that_are_alike_is_told_with_them() -> None:
+    record = History(0.0)
+    for _ in range(20):
+        _stop(record, "a")
+    calls = record.transcript(0)
+    calls[0]["left_out"], calls[10]["left_out"], calls[12]["left_out"] = 1, 3, 4
+    first, _, more, _ = in_lines(folded(calls))
+    assert first == "… 1 call left out …"
+    assert more == "… 18 more like it, 7 calls left out …"
+    calls[19]["left_out"] = 2
+    *_, left_out, _ = in_lines(folded(calls))
+    assert left_out == "… 2 calls left out …"
 
 
 def test_old_calls_fall_out() -> None:
