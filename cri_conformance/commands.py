@@ -132,14 +132,12 @@ def contract_diff(arguments: argparse.Namespace) -> int:
 def expectations_list(arguments: argparse.Namespace) -> int:
     from cri_conformance.contract import expectations
     from cri_conformance.contract.register import register
+    from cri_conformance.report.text import known_words
 
     for name in expectations.shipped():
         found = expectations.find(name, register())
-        findings = sum(bool(entry.finding) for entry in found.entries)
-        print(
-            f"{name}: {len(found.entries) - findings} known violations and {findings} known "
-            f"findings of {found.runtime or 'any runtime'}"
-        )
+        known = known_words(*expectations.parted(found.entries))
+        print(f"{name}: {known} of {found.runtime or 'any runtime'}")
     return 0
 
 
@@ -150,8 +148,9 @@ def expectations_update(arguments: argparse.Namespace) -> int:
     from cri_conformance.report.files import write_text
 
     path = arguments.file
+    there = path.exists()
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = path.read_text(encoding="utf-8") if there else ""
         found = known.update(text, str(path), load.load(arguments.results), register())
         if found.lines and not arguments.check:
             write_text(path, found.text)
@@ -159,10 +158,10 @@ def expectations_update(arguments: argparse.Namespace) -> int:
         raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    for line in found.lines:
+    for line in (*found.lines, *found.notes):
         print(line)
     if not found.lines:
-        print("up to date")
+        print("up to date" if there else f"nothing to write: {path} is not made")
     return 1 if found.lines and arguments.check else 0
 
 

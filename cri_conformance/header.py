@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from cri_conformance.contract.expectations import Applied
+from cri_conformance.contract.expectations import Applied, parted
 from cri_conformance.contract.profiles import NAMES
-from cri_conformance.report.text import count, one_line
+from cri_conformance.report.text import count, known_words, one_line
 from cri_conformance.settings import Settings
 from cri_conformance.target import Facts
 from cri_conformance.wire.identity import whose
@@ -59,10 +59,7 @@ def lines(
             f"remove with: {facts.sweep_command}"
         )
     if known.source:
-        told.append(
-            f"cri: {_known(known)} expected by {known.source}"
-            + (f", {known.elsewhere} more are about other versions" * bool(known.elsewhere))
-        )
+        told.append(f"cri: {expected(known)}")
     if chosen.profiles:
         named = ", ".join(name for name in NAMES if name in chosen.profiles)
         told.append(f"cri: only the profiles that are claimed: {named}")
@@ -71,13 +68,17 @@ def lines(
     return told
 
 
-def _known(expected: Applied) -> str:
-    counted = (
-        (len(expected.entries), "known violation"),
-        (len(expected.findings), "known finding"),
-    )
-    told = [count(number, what) for number, what in counted if number]
-    return " and ".join(told) or count(0, "known violation")
+def expected(known: Applied) -> str:
+    """What a file of expectations expects here, and what else is in it."""
+    here = known_words(*parted(known.all)) or count(0, "known violation")
+    told = f"{here} expected by {known.source}"
+    if known.of_campaigns:
+        verb = "is" if len(known.of_campaigns) == 1 else "are"
+        told += f", {known_words(*parted(known.of_campaigns))} {verb} of campaigns alone"
+    if known.elsewhere:
+        verb = "is" if known.elsewhere == 1 else "are"
+        told += f", {known.elsewhere} more {verb} about other versions"
+    return told
 
 
 def _some(texts: list[str]) -> str:

@@ -13,12 +13,14 @@ from cri_conformance.contract.register import register
 from cri_conformance.fuzz.finding import Kind
 from cri_conformance.fuzz.judging import cause_of
 from cri_conformance.fuzz.leftovers import kinds
+from cri_conformance.header import expected
 from cri_conformance.malformed.assay import THESE
 
 SHIM = "process N (containerd-shim) of ID"
 INIT = "process N (runc:[N:INIT]) of ID"
 NETNS = "network namespace cni-ID"
 SANDBOX = "ListPodSandbox has ID"
+UUID = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
 NIL = "panic: runtime error: invalid memory address or nil pointer dereference"
 
 
@@ -135,6 +137,54 @@ def test_what_campaigns_say_was_left_can_be_named() -> None:
     assert cause_of("a; b") == "a; b"
 
 
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("hang", "PullImage image.image"),
+        ("hang", "Version after restart_crowded"),
+        # A field without a name, attacks, and functions have numbers of their own.
+        ("hang", "ExecSync 15"),
+        ("hang", "headers-timeout-3"),
+        ("panic", "body-flag-255 panic: index [N]"),
+        ("crash", "log panic: index [N] in server.(*service).Create.func2"),
+        ("crash", "log panic: *.func2"),
+        ("leak", "left sandbox for good by RunPodSandbox config.15"),
+    ],
+)
+def test_what_campaigns_say_can_be_known(kind: str, cause: str) -> None:
+    assert _known(_entry(kind, cause), kind, cause.replace("*", "x"))
+
+
+def test_calls_on_images_may_be_given_up() -> None:
+    assert _known(_entry(given_up='["PullImage"]'), "leak", SHIM, "PullImage")
+
+
+def test_the_header_tells_findings_from_violations() -> None:
+    clause = '[[known]]\nclause = "RuntimeService.Version.stable"\nreason = "x"\n'
+    rarely = f"{clause.replace('Version.stable', 'Status.succeeds')}campaigns = true\n"
+    two = _entry() + _entry(cause=NETNS)
+
+    def told(text: str, *, campaign: bool) -> str:
+        return expected(parse(text, "f", register()).at("any", "2.1", campaign=campaign))
+
+    assert told(two, campaign=True) == "2 known findings expected by f"
+    assert told(clause + _entry(), campaign=True) == (
+        "1 known violation and 1 known finding expected by f"
+    )
+    assert told("", campaign=True) == "0 known violations expected by f"
+    assert told(two, campaign=False) == (
+        "0 known violations expected by f, 2 known findings are of campaigns alone"
+    )
+    assert told(clause + rarely + _entry(), campaign=False) == (
+        "1 known violation expected by f, "
+        "1 known violation and 1 known finding are of campaigns alone"
+    )
+    later = _entry(since='"9"')
+    assert told(later, campaign=True) == (
+        "0 known violations expected by f, 1 more is about other versions"
+    )
+
+
 def _without(text: str, key: str) -> str:
     return "".join(x for x in text.splitlines(keepends=True) if not x.startswith(key))
 
@@ -168,10 +218,27 @@ def _without(text: str, key: str) -> str:
         (_entry() * 2, "stands twice for the same versions"),
         (_entry("hang", "ExecSnyc cmd"), "no call 'ExecSnyc'; did you mean ExecSync?"),
         (_entry("panic", "ExcSync panic: x in y"), "no call 'ExcSync'; did you mean ExecSync?"),
-        (_entry(cause="process 26442 (shim) of ID"), "fits once only: write N for a number"),
+        (_entry(cause="process 26442 (shim) of ID"), "fits once only: write N for '26442'"),
         (_entry(cause="ListContainers has 0edbfe860947"), "fits once only"),
         (_entry("hang", "ExecSync*"), "'ExecSync*' says too little"),
         (_entry("hang", "ExecSync"), "'ExecSync' says too little"),
+        (_entry("hang", "ExecSynk cmd"), "no call 'ExecSynk'; did you mean ExecSync?"),
+        (_entry("hang", "execSync cmd"), "no call 'execSync'; did you mean ExecSync?"),
+        (_entry("hang", "ListContainer id"), "did you mean ListContainers or"),
+        (_entry("hang", "Version after ExecSynk cmd"), "no call 'ExecSynk'; did you mean"),
+        (_entry("hang", "Nonsense cmd"), "hang: there is no call 'Nonsense'"),
+        (_entry("panic", "PullImages panic: x"), "did you mean PullImage?"),
+        (
+            _entry(cause="left sandbox for good by RunPodSandbx config.hostname"),
+            "no call 'RunPodSandbx'; did you mean RunPodSandbox?",
+        ),
+        (_entry(cause=SHIM.replace("N", "4711")), "fits once only: write N for '4711'"),
+        (_entry(cause=f"{SHIM}; {SHIM.replace('ID', 64 * 'a')}"), f"write ID for '{64 * 'a'}'"),
+        (_entry(cause="network namespace cni-" + UUID), f"write ID for '{UUID}'"),
+        (_entry(cause="mount /run/runtime.v2.task/ID/rootfs"), "write N for '2'"),
+        (_entry("panic", "ExecSync panic: index [5]"), "write N for '5'"),
+        (_entry("panic", "ExecSync panic: 0xc0de"), "write N for '0xc0de'"),
+        (_entry("crash", "log panic: id deadbeefdeadbeef *"), "write N for 'deadbeefdeadbeef'"),
         (_entry("hang", THESE), "says too little"),
         (_entry("hang", f"Version after {THESE}"), "says too little"),
         (_entry("hang", "Version after "), "says too little"),

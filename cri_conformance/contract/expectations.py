@@ -110,6 +110,8 @@ class Applied:
     notes: tuple[str, ...] = ()
     #: Those on findings, in a campaign.
     findings: tuple[Expectation, ...] = ()
+    #: In a run of the suite, those that count in a campaign alone.
+    of_campaigns: tuple[Expectation, ...] = ()
 
     @property
     def all(self) -> list[Expectation]:
@@ -133,6 +135,12 @@ class Applied:
 
 def _covers(entry: Expectation, kind: str, part: str, given_up: Collection[str]) -> bool:
     return bool(entry.finding and entry.finding.covers(kind, part, given_up))
+
+
+def parted(entries: Collection[Expectation]) -> tuple[int, int]:
+    """How many are about clauses, and how many about findings."""
+    findings = sum(entry.finding is not None for entry in entries)
+    return len(entries) - findings, findings
 
 
 #: Nothing is expected.
@@ -169,7 +177,9 @@ class Expectations:
         covering = [e for e in self.entries if e.covers(parsed)]
         entries = {e.clause: e for e in covering if e.clause and (campaign or not e.campaigns)}
         found = tuple(e for e in covering if campaign and e.finding)
-        return Applied(self.source, entries, len(self.entries) - len(covering), notes, found)
+        other = tuple(e for e in covering if not campaign and (e.finding or e.campaigns))
+        elsewhere = len(self.entries) - len(covering)
+        return Applied(self.source, entries, elsewhere, notes, found, other)
 
 
 def shipped() -> list[str]:
@@ -248,10 +258,10 @@ def _problems(entry: dict[str, Any], register: Register) -> Iterator[str]:
         yield f"unknown key {key!r}; there are {', '.join(_KEYS)}"
     if strange := [key for key in _TEXTS if not isinstance(entry.get(key, ""), str)]:
         for key in strange:
-            yield f"{key} is a text in quotes, not {entry[key]!r}"
+            yield f"{key} is a text in quotes, not {_shown(entry[key])}"
         return
     if not isinstance(entry.get(_CAMPAIGNS, False), bool):
-        yield f"{_CAMPAIGNS} is true or false, without quotes, not {entry[_CAMPAIGNS]!r}"
+        yield f"{_CAMPAIGNS} is true or false, without quotes, not {_shown(entry[_CAMPAIGNS])}"
     clause = entry.get("clause", "")
     if "finding" in entry:
         if clause:
@@ -325,8 +335,14 @@ def _day(entry: dict[str, Any]) -> datetime.date | None:
         isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
     ):
         return value
-    shown = value if isinstance(value, datetime.datetime) else repr(value)
-    raise ValueError(f"review is a day without quotes, as in 2027-01-31, not {shown}")
+    raise ValueError(f"review is a day without quotes, as in 2027-01-31, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """A value as it stands in the file."""
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _rate(entry: dict[str, Any]) -> str:

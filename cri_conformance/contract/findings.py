@@ -38,7 +38,13 @@ SORTS = (
 LOG = "log "
 #: What stands behind a call that was given up because the runtime was killed amid it.
 BY_RESTART = " by restart"
-_SERVICE = "RuntimeService."
+_SERVICES = ("RuntimeService", "ImageService")
+#: How the cause of a hang begins in which nobody is answered any more.
+_ALL_HANG = "Version after "
+#: What never stands in a cause. Where anything is left behind an id is written ID; in a panic it
+#: is a number among others.
+_IDS = re.compile(r"\b[0-9a-f]{12,}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_NUMBERS = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|\d+")
 #: What a language says of any mistake of one sort, wherever it was made.
 _COMMON = (
     "panic: runtime error: invalid memory address or nil pointer dereference",
@@ -99,10 +105,10 @@ def wrong_with(entry: Mapping[str, Any], register: Register) -> Iterator[str]:
     if not cause:
         yield f"{kind} has no cause; copy it from results.json"
     for one in parts(kind, cause) if cause else ():
-        if kind != "hang" and _VARIES.search(one):
-            yield f"{kind}: {one!r} fits once only: write N for a number and ID for an id"
-        elif misspelt := _misspelt(kind, one, register):
-            yield f"{kind}: {misspelt}"
+        if raw := _raw(kind, one):
+            yield f"{kind}: {one!r} fits once only: write {raw}"
+        elif unknown := _unknown_call(_call(kind, one), register):
+            yield f"{kind}: {unknown}"
         elif _says_too_little(kind, one, register):
             yield f"{kind}: {one!r} says too little: {_MORE[kind]}"
     if "given_up" in entry:
@@ -123,17 +129,31 @@ _MORE = {
 }
 
 
-#: What results.json never has in a cause.
-_VARIES = re.compile(r"\d|\b[0-9a-f]{12,}\b")
+def _raw(kind: str, pattern: str) -> str:
+    """What to write for that which differs from one time to the next; "" where nothing does.
 
-
-def _misspelt(kind: str, cause: str, register: Register) -> str:
-    """Which call was meant. What begins with none may be about frames, or the log."""
-    first, calls = cause.removeprefix("Version after ").partition(" ")[0], _calls(register)
-    if kind not in ("hang", "panic") or first in calls or "*" in first:
+    Attacks, functions, and fields without a name have numbers of their own.
+    """
+    if kind == "leak" and not pattern.startswith("left "):
+        if found := _IDS.search(pattern):
+            return f"ID for {found[0]!r}"
+        found = _NUMBERS.search(pattern)
+    elif kind in ("crash", "panic"):
+        said = re.split(r"\*| in ", pattern.partition(" ")[2])[0]
+        found = _NUMBERS.search(said)
+    else:
         return ""
-    near = difflib.get_close_matches(first, calls, n=1, cutoff=0.8)
-    return f"there is no call {first!r}; did you mean {near[0]}?" if near else ""
+    return f"N for {found[0]!r}" if found else ""
+
+
+def _call(kind: str, pattern: str) -> str:
+    """The call that a cause names; "" for none. What begins it else has no capitals."""
+    if kind == "leak":
+        words = pattern.partition(" for good by ")[2]
+    else:
+        words = pattern.removeprefix(_ALL_HANG) if kind == "hang" else pattern
+    first = words.partition(" ")[0]
+    return first if first != first.lower() and "*" not in first else ""
 
 
 def _says_too_little(kind: str, pattern: str, register: Register) -> bool:
@@ -155,13 +175,20 @@ def _wrong_calls(kind: str, calls: Any, register: Register) -> Iterator[str]:
     if not isinstance(calls, list) or not calls or not all(isinstance(c, str) for c in calls):
         yield f'given_up is a list of calls, as in ["StartContainer"], not {calls!r}'
         return
-    known = _calls(register)
     for call in (call.removesuffix(BY_RESTART) for call in calls if call != f"*{BY_RESTART}"):
-        if call not in known:
-            near = difflib.get_close_matches(call, known, n=1, cutoff=0.8)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            yield f"given_up: there is no call {call!r}{meant}"
+        if unknown := _unknown_call(call, register):
+            yield f"given_up: {unknown}"
+
+
+def _unknown_call(call: str, register: Register) -> str:
+    """That there is no such call, and which may be meant; "" if there is, or if none is named."""
+    known = _calls(register)
+    if not call or call in known:
+        return ""
+    near = difflib.get_close_matches(call, known, n=2, cutoff=0.8)
+    return f"there is no call {call!r}" + f"; did you mean {' or '.join(near)}?" * bool(near)
 
 
 def _calls(register: Register) -> list[str]:
-    return [one.removeprefix(_SERVICE) for one in register.elements if one.startswith(_SERVICE)]
+    found = (one.partition(".") for one in register.elements)
+    return [call for service, _, call in found if service in _SERVICES]

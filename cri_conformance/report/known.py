@@ -30,7 +30,7 @@ from cri_conformance.contract.verdict import Verdict
 from cri_conformance.contract.versions import Version
 from cri_conformance.report.collect import Found, held_throughout
 from cri_conformance.report.schema import ClauseResult, Finding, Results
-from cri_conformance.report.text import one_line, tried
+from cri_conformance.report.text import known_words, one_line, tried
 
 #: How a reason begins that is still to be written.
 TODO = "TODO: why, as in an issue's title"
@@ -47,10 +47,11 @@ runtime = {quoted}
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The file as it should be, and what changed, one line each."""
+    """The file as it should be, what changed, and what else is to be known, one line each."""
 
     text: str
     lines: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def update(
@@ -86,10 +87,15 @@ def update(
     ranged = any(entry.since or entry.until for entry in before.entries)
     for clause in clauses.values():
         new = clause["verdict"] == Verdict.BROKEN and clause["id"] not in applied.entries
-        if new and register[clause["id"]].level is not Level.MAY:
-            made = _entry(clause, version if ranged else "", bool(results["campaigns"]))
-            kept = f"{kept.rstrip()}\n\n{made}"
-            lines.append(f"added    {clause['id']}: its reason is to be written")
+        if not new or register[clause["id"]].level is Level.MAY:
+            continue
+        if any(entry.clause == clause["id"] for entry in applied.of_campaigns):
+            why = "a run of the suite breaks it too: remove campaigns = true"
+            lines.append(f"by hand  {clause['id']}: {why}")
+            continue
+        made = _entry(clause, version if ranged else "", campaign=bool(results["campaigns"]))
+        kept = f"{kept.rstrip()}\n\n{made}"
+        lines.append(f"added    {clause['id']}: its reason is to be written")
     review = (today or datetime.date.today()) + REVIEWED_AFTER
     for finding in _new(results, applied):
         made = _entry_of(finding, version if ranged else "", review)
@@ -103,7 +109,7 @@ def update(
         lines.append(f"added    {entry.name}: its reason is to be written")
     # Whatever was done to the text, it must be one that can be used.
     parse(kept, source, register)
-    return Update(kept, tuple(lines))
+    return Update(kept, tuple(lines), _known_elsewhere(results, applied))
 
 
 def _without(
@@ -154,13 +160,27 @@ def _comments_of_the_next(block: str) -> str:
     return rest if rest.strip() else ""
 
 
-def _new(results: Results, applied: Applied) -> list[Finding]:
-    """What campaigns found that may be known and is not, whichever process found it."""
+def _known_elsewhere(results: Results, applied: Applied) -> tuple[str, ...]:
+    """That the run knew something by a file that was loaded, and this file does not."""
+    clauses = sum(
+        one["verdict"] == Verdict.KNOWN and one["id"] not in applied.entries
+        for one in results["clauses"]
+    )
+    findings = _new(results, applied, known=True)
+    if not (words := known_words(clauses, len(findings))):
+        return ()
+    source = one_line(results["expectations"]["source"], 200) or "its expectations"
+    return (f"no entry for {words}: known to the run by {source}",)
+
+
+def _new(results: Results, applied: Applied, *, known: bool = False) -> list[Finding]:
+    """What campaigns found that may be known and is not, whichever process found it; or that the
+    run knew, and the file does not."""
     found = {
         (one["kind"], one["cause"], *sorted(one["given_up"])): one
         for campaign in results["campaigns"]
         for one in campaign["findings"]
-        if one["counts"] and one["kind"] in KINDS and not one["clause"]
+        if one["counts"] is not known and one["kind"] in KINDS and not one["clause"]
     }
     return [
         one
@@ -185,7 +205,7 @@ def _entry_of(finding: Finding, since: str, review: datetime.date) -> str:
     )
 
 
-def _entry(clause: ClauseResult, since: str, campaign: bool) -> str:
+def _entry(clause: ClauseResult, since: str, *, campaign: bool) -> str:
     """``campaign``: one found it, so that it says nothing of what a run of the suite may break."""
     evidence = (
         f"permitted {one_line(clause['permitted'], 200)}; got {one_line(clause['actual'], 200)}"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cri_conformance import cli
-from cri_conformance.contract.expectations import parse
+from cri_conformance.contract.expectations import Expectation, parse
 from cri_conformance.contract.register import register
 from cri_conformance.report import campaigns, html, json_file, junit, load, markdown, terminal
 from cri_conformance.report.exit import Ending, ending, failures
@@ -182,6 +182,57 @@ def test_what_says_too_little_is_left_to_people():
     [line] = done.lines
     assert line.startswith("by hand  crash: ExecSync cmd: crash: 'ExecSync cmd' says too little: ")
     assert "[[known]]" not in done.text
+
+
+def test_a_clause_that_a_campaign_broke_is_expected_of_campaigns_alone():
+    of_clause = finding(_KEPT)
+    campaign = {"worker": "", "steps": 9, "findings": [of_clause]}
+    about, runtime = suite(selection={"fuzz": "60s"}), target(runtime_version="2.1.9")
+    red = broken("t", _KEPT)
+    played = results(register(), red, about=about, runtime=runtime, campaigns=(campaign,))
+    text = update("", "f", played, register()).text
+    [entry] = parse(text, "f", register()).entries
+    assert (entry.clause, entry.campaigns) == (_KEPT, True)
+    judged = results(register(), red, about=suite(), runtime=runtime)
+    [entry] = parse(update("", "f", judged, register()).text, "f", register()).entries
+    assert not entry.campaigns
+    # A run of the suite that breaks it too contradicts the entry: only people know the reason.
+    done = update(text, "f", judged, register())
+    assert done.text == text
+    assert done.lines == (
+        f"by hand  {_KEPT}: a run of the suite breaks it too: remove campaigns = true",
+    )
+
+
+def test_what_is_known_by_another_file_is_told():
+    about, runtime = suite(selection={"fuzz": "60s"}), target(runtime_version="2.1.9")
+    campaign = {"worker": "", "steps": 9, "findings": [finding("", **KNOWN)]}
+    known = record("t", found(_KEPT, "known", reason="r"))
+    other = {_KEPT: Expectation(_KEPT, "r")}
+    played = results(
+        register(), known, about=about, runtime=runtime, campaigns=(campaign,), known=other
+    )
+    done = update("", "f", played, register())
+    assert done.lines == ()
+    told = "no entry for 1 known violation and 1 known finding: known to the run by given"
+    assert done.notes == (told,)
+    # What the file knows too is nothing to tell of.
+    entry = f'[[known]]\nclause = "{_KEPT}"\nreason = "r"\n'
+    done = update(_after(finding("", cause=SHIM)).text + entry, "f", played, register())
+    assert done.notes == ()
+
+
+def test_a_file_that_needs_no_entry_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    answer, file = tmp_path / "results.json", tmp_path / "mine.toml"
+    json_file.write(campaign(finding("", **KNOWN)), answer)
+    words = ["expectations", "update", str(answer), "--file", str(file)]
+    for more in ([], ["--check"]):
+        assert cli.main([*words, *more]) == 0
+        assert capsys.readouterr().out.splitlines() == [
+            "no entry for 1 known finding: known to the run by its expectations",
+            f"nothing to write: {file} is not made",
+        ]
+    assert not file.exists()
 
 
 def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
