@@ -99,16 +99,20 @@ def to_the_end(
     Given up when for ``quiet`` seconds nothing came and nothing could be sent.
     """
     sent = [0]
+    end_sent = threading.Event()
     trouble = ""
 
     def write() -> None:
         assert session.stdin is not None
         with contextlib.suppress(StreamingError):
             for at in range(0, len(data or b""), _PIECE):
-                session.stdin.write((data or b"")[at : at + _PIECE])
-                sent[0] += 1
+                piece = (data or b"")[at : at + _PIECE]
+                session.stdin.write(piece)
+                sent[0] += len(piece)
             if close:
                 session.stdin.close()
+                if session.half_close:
+                    end_sent.set()
 
     if data is not None:
         threading.Thread(target=write, daemon=True).start()
@@ -135,6 +139,9 @@ def to_the_end(
             if not moved(before):
                 trouble = f"not over, and nothing came for {quiet:g} s"
                 break
+    if trouble and data is not None:
+        # Whether it waits for something of ours is the first question.
+        trouble += f"; sent were {sent[0]} bytes of input{' and their end' * end_sent.is_set()}"
     status = None
     try:
         status = session.status(0.01)
