@@ -126,6 +126,15 @@ def test_those_that_ship_can_be_read(name: str) -> None:
         assert found.at(found.runtime, version).entries
 
 
+@pytest.mark.parametrize("version", ["1.6.20~ds1", "1.7.24~ds1", "2.1.9+unknown"])
+def test_an_input_that_never_ends_is_known_of_all_that_showed_it(version: str) -> None:
+    found = find("containerd", register())
+    clause = "ExecRequest.stdin.half-close"
+    assert clause in found.at("containerd", version, campaign=True).entries
+    # A run of the suite sends a line, which never stood.
+    assert clause not in found.at("containerd", version).entries
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
