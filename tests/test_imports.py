@@ -118,3 +118,9 @@ def test_a_pytest_run_without_an_endpoint_loads_next_to_nothing() -> None:
     code = f"import sys, {OURS}.plugin; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_files_of_tests_may_share_a_name() -> None:
+    """Outside a package pytest imports a file by its bare name, and stops at a second one."""
+    folders = {path.parent for path in Path(__file__).parent.rglob("test_*.py")}
+    assert [path for path in sorted(folders) if not (path / "__init__.py").exists()] == []
