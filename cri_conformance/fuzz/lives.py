@@ -320,4 +320,6 @@ class LivesMode:
 
     def play(self, bench: Bench, story: Story) -> str:
         steps = LivesSteps(bench.runtime, bench.judge, bench.tools, bench.patience, bench.tick)
-        return play(steps, story)
+        left_out = play(steps, story)
+        in_time = steps.stepper.in_time
+        return left_out or (f"{in_time}, was answered before" if in_time else "")

@@ -62,6 +62,8 @@ class Stepper:
     patience: float = MINUTE
     #: Called now and then meanwhile: it may be long.
     meanwhile: Callable[[], None] = lambda: None
+    #: The first call that was to be given up and was answered by then; "" for none.
+    in_time: str = ""
     _stray: str = ""
 
     # -- objects ---------------------------------------------------------------------
@@ -268,7 +270,10 @@ class Stepper:
 
     def _first(self, call: str, request: Message, way: str, seconds: float) -> Outcome:
         """What came of a call that is given up in this way, if it was not answered by then."""
-        return self.runtime.call(call, request, **{GIVEN_UP[way]: seconds})
+        outcome = self.runtime.call(call, request, **{GIVEN_UP[way]: seconds})
+        if isinstance(outcome, Ok):
+            self.in_time = self.in_time or f"{call}, to be given up after {seconds:.3g} s"
+        return outcome
 
     def _repeated(
         self, call: Callable[[], Outcome], done: Callable[[Outcome], bool] = succeeded

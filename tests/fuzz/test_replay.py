@@ -202,6 +202,19 @@ def test_a_step_about_nothing_is_no_all_clear(tmp_path: Path, capsys: pytest.Cap
     assert said == f"could not be played whole: {why}"
 
 
+def test_a_call_that_was_answered_in_time_is_no_all_clear(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """What matters may be how it is given up, and nothing after it need be about it."""
+    how = {"call": "StopPodSandbox", "subject": _REF, "way": "deadline", "seconds": 20.0}
+    late = {"do": "give_up", "with": how}
+    file = _file(tmp_path, _document(RUN, late))
+    assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 6
+    said = capsys.readouterr().out.splitlines()[-1]
+    why = "StopPodSandbox, to be given up after 5 s, was answered before"
+    assert said == f"could not be played whole: {why}"
+
+
 #: What only shows when it is played: steps, and what is said of the last one.
 ODD = [
     (
