@@ -264,6 +264,7 @@ class BrokenMode:
 
     name = "wire"
     says = "broken messages and HTTP/2 frames: the runtime lives, answers, tells and leaves nothing"
+    weight = 1
     steps, told = Broken, _TOLD
 
     def open(self, campaign: Campaign) -> BrokenPlayer:

@@ -33,8 +33,10 @@ from cri_conformance.fuzz.objects import Objects
 from cri_conformance.fuzz.retrying import given_up
 from cri_conformance.fuzz.story import Story
 from cri_conformance.fuzz.tools import Tools
-from cri_conformance.fuzz.trying import NOT_BACK, Bench, Trying, came_back, longest
+from cri_conformance.fuzz.trying import Bench, Trying, stays_away
+from cri_conformance.fuzz.turns import TurnOver, Turns
 from cri_conformance.malformed.oracle import Misbehaviour, panic_of
+from cri_conformance.report.files import write_text
 from cri_conformance.report.text import count, one_line, tried
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.suite.repeating import MINUTE
@@ -58,8 +60,6 @@ PERMITTED = {
 LINE_EVERY, SAVE_EVERY = 10.0, 2.0
 #: Why something was not tried again.
 _FOR_GOOD = "what it left is there for good"
-#: Why a campaign ends early.
-_GONE = "the runtime is gone"
 
 
 class CampaignFailed(Misbehaved):
@@ -107,11 +107,12 @@ class Campaign:
         self._said, self._progress = said, progress
         self._log = Log(target.settings.runtime_log)
         self._next_line, self._next_save = LINE_EVERY, 0.0
-        self._stopped = ""
+        #: Why it ended; of that, why the runtime is gone for good.
+        self._stopped = self._gone = ""
         #: Whether Ctrl-C has come: from then on nothing is tried any more.
         self.interrupted = False
+        self._turns = Turns([], self.budget)
         self._mode = ""
-        self._until = 0
         self._seed = 0
 
     # -- for modes -------------------------------------------------------------------
@@ -142,6 +143,7 @@ class Campaign:
         self.judge.mark = self.target.client.history.mark()
         if self.over():
             raise Halt
+        self._turns.begin()
         self.meter.examples += 1
 
     def _end(self) -> None:
@@ -258,7 +260,7 @@ class Campaign:
             known = f", known: {finding.reason}" if finding.reason else ""
             self._said(f"found: {finding.line()}{known}")
             # At once: trying it takes long, and the run may be ended meanwhile.
-            write.finding(finding, self.facts, self.settings)
+            self._write(finding)
             if again and finding.steps:
                 self.tick(now=True)
                 try:
@@ -266,19 +268,28 @@ class Campaign:
                     if self._is_there(finding):
                         self.try_again(finding)
                     else:
-                        finding.untried = NOT_BACK
+                        finding.untried = self._gone
                 finally:
-                    write.finding(finding, self.facts, self.settings)
+                    self._write(finding)
         self.judge.mute(key)
         self._is_there(finding)
         self.tick(now=True)
 
+    def _write(self, finding: Finding) -> None:
+        """Write its files. Where they can't be it is in the report all the same."""
+        try:
+            write.finding(finding, self.facts, self.settings)
+        except OSError as error:
+            finding.folder = ""
+            where = self.settings.fuzz_dir
+            self._said(f"its files can't be written to {where}: {error.strerror}")
+
     def _is_there(self, finding: Finding) -> bool:
         """Whether the runtime is there after a finding, or again; if not the campaign is over."""
         gone = finding.kind in (Kind.CRASH, Kind.HANG) and not self._stopped
-        if gone and not came_back(self.target):
-            self._stopped = _GONE
-        return self._stopped != _GONE
+        if gone and (why := stays_away(self.target)):
+            self._gone = self._stopped = why
+        return not self._gone
 
     def _new(
         self, kind: Kind, clause: str, cause: str, permitted: str, actual: str, story: Story
@@ -305,7 +316,8 @@ class Campaign:
             if once:
                 return self._trying.once(mode, finding)
             what = finding.clause or finding.kind
-            self._said(f"{what}: tried again and made smaller, for up to {longest(finding):.0f} s")
+            most = f"{self._trying.longest(finding):.0f} s"
+            self._said(f"{what}: tried again and made smaller, for up to {most}")
             self._trying.again(mode, finding)
             self._said(f"{tried(**finding.tried)}, {count(finding.steps, 'step')}")
             return finding.again > 0
@@ -353,7 +365,8 @@ class Campaign:
                     players.append((mode, mode.open(self)))
                 except NotExercised as error:
                     self._said(f"without the mode {mode.name}: {error}")
-            self._play(players)
+            self._turns = Turns(players, self.budget)
+            self._play()
         except KeyboardInterrupt:
             self.interrupted = True
             raise
@@ -383,25 +396,22 @@ class Campaign:
             self.judge.broken = None
             self.tick(now=True)
 
-    def _play(self, players: Sequence[tuple[Mode, Player]]) -> None:
-        number = 0
-        going = list(players)
-        while going and not self.over():
-            for mode, player in list(going):
-                if self.over():
-                    return
-                self._mode = mode.name
-                self._seed = seed_of(self.settings.seed, self.worker, mode.name, number)
+    def _play(self) -> None:
+        while not self.over() and (share := self._turns.next()):
+            self._mode = share.mode.name
+            self._seed = seed_of(self.settings.seed, self.worker, self._mode, share.turns)
+            with self._turns.turn(share):
                 try:
-                    player.turn(self._seed, number)
+                    share.player.turn(self._seed, share.turns)
+                except TurnOver:
+                    pass
                 except Halt:
                     return
                 except Over as error:
-                    self._said(f"without the mode {mode.name} from now on: {error}")
-                    going.remove((mode, player))
+                    self._said(f"without the mode {self._mode} from now on: {error}")
+                    self._turns.ends(share)
                 except (RuntimeGone, SetupFailed) as error:
                     self.found(error, [])
-            number += 1
 
     def tick(self, *, now: bool = False) -> None:
         """Tell how far it is, every now and then."""
@@ -409,9 +419,10 @@ class Campaign:
         seconds = self.meter.seconds
         if self._progress and (now or seconds >= self._next_save):
             self._next_save = seconds + SAVE_EVERY
-            scratch = self._progress.with_suffix(".tmp")
-            scratch.write_text(json.dumps(self.plain()), encoding="utf-8")
-            scratch.replace(self._progress)
+            try:
+                write_text(self._progress, json.dumps(self.plain()))
+            except OSError as error:
+                self._said(f"can't write {self._progress}: {error.strerror}")
 
     def _tell(self) -> None:
         self.meter.calls = self.target.client.history.mark() + self.meter.unrecorded
@@ -433,6 +444,7 @@ class Campaign:
             "seed": self.settings.seed,
             "budget": str(self.budget),
             "stopped": "" if self._stopped == "over" else self._stopped,
+            "unplayed": self._turns.unplayed(self.meter.modes),
             **self.meter.plain(),
             "line": self.line(),
             "findings": [finding.plain() for finding in self.findings.values()],

@@ -345,6 +345,7 @@ class HistoriesMode:
 
     name = "histories"
     says = "calls at the same time on the same objects, held against the model for some order"
+    weight = 1
     steps, told = Steps, TOLD
 
     def open(self, campaign: Campaign) -> HistoriesPlayer:

@@ -90,6 +90,7 @@ class ImagesMode:
 
     name = "images"
     says = "pulls, tags that move and removals, held against the model of images"
+    weight = 1
     steps, told = Lives, _TOLD
 
     def open(self, campaign: Campaign) -> ImagesPlayer:

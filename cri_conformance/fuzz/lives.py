@@ -313,6 +313,8 @@ class LivesMode:
 
     name = "lives"
     says = "sequences of calls on sandboxes and containers, held against the model"
+    # Most of what a runtime does can be seen here, and a sequence takes long.
+    weight = 3
     steps, told = LivesSteps, TOLD
 
     def open(self, campaign: Campaign) -> LivesPlayer:

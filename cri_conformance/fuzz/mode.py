@@ -33,6 +33,8 @@ class Mode(Plays, Protocol):
     """A way of looking."""
 
     says: str
+    #: How much of a campaign's time it has, against the others.
+    weight: int
 
     @property
     def steps(self) -> type:

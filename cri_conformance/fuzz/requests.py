@@ -321,6 +321,7 @@ class RequestsMode:
 
     name = "messages"
     says = "generated requests of every call, valid or with one thing wrong"
+    weight = 1
     steps, told = Requests, _TOLD
 
     def open(self, campaign: Campaign) -> RequestsPlayer:

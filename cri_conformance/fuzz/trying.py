@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -18,6 +19,7 @@ from cri_conformance.fuzz.leftovers import Leftovers, kinds
 from cri_conformance.fuzz.story import Story, alone, at_other_moments, playable, smaller
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.malformed.oracle import Misbehaviour
+from cri_conformance.report.text import one_line
 from cri_conformance.suite.repeating import MINUTE
 from cri_conformance.suite.restart import Restarter
 from cri_conformance.target import Target
@@ -34,6 +36,8 @@ SHRINK_SECONDS = 45.0
 PLAYS, PLAY_SECONDS = 30, 20.0
 #: Seconds in which a single step is looked for that leaves the same.
 SEARCH_SECONDS = 60.0
+#: Each of these is at most this part of the campaign's time, and of what is known a third of that.
+PART, KNOWN = 0.25, 3
 #: Why a crash was not tried again.
 NOT_BACK = "the runtime did not come back"
 #: Seconds that a runtime is given to come back after it crashed.
@@ -85,6 +89,9 @@ class Trying:
     ) -> None:
         """``tick`` is called before each try."""
         self._target, self._scope, self._tick = target, scope, tick
+        budget = target.settings.fuzz
+        #: The most seconds for a search, and for trying and shrinking.
+        self._most = budget.seconds * PART if budget and budget.seconds else math.inf
         #: Whether it is at it: steps that are made now are not the campaign's.
         self.busy = False
         #: Why the story was not played whole in the last try.
@@ -101,8 +108,8 @@ class Trying:
     def again(self, mode: Plays, finding: Finding) -> None:
         """Try it some times; if it shows often enough make its story smaller."""
         gone = finding.kind in (Kind.CRASH, Kind.HANG)
-        if gone and not came_back(self._target):
-            finding.untried = NOT_BACK
+        if gone and (why := stays_away(self._target)):
+            finding.untried = why
             return
         self.busy = True
         try:
@@ -110,7 +117,7 @@ class Trying:
                 self._search(mode, finding)
             elif gone:
                 self._begin_with_last(mode, finding)
-            until = time.monotonic() + _seconds(finding)
+            until = time.monotonic() + self._seconds(finding)
             parts = 0
             while finding.tries < TRIES and time.monotonic() < until:
                 again = self._shows(mode, finding, finding.story["steps"])
@@ -129,6 +136,19 @@ class Trying:
         finally:
             self.busy = False
 
+    def longest(self, finding: Finding) -> float:
+        """How many seconds all of it may take, about: the last try is not cut."""
+        search = self._room(finding, SEARCH_SECONDS) if finding.behind else 0.0
+        return self._seconds(finding) + search
+
+    def _seconds(self, finding: Finding) -> float:
+        """How long it may be tried and made smaller."""
+        return self._room(finding, SHRINK_SECONDS) * (1 + finding.behind)
+
+    def _room(self, finding: Finding, seconds: float) -> float:
+        most = min(seconds, self._most)
+        return most / KNOWN if finding.reason else most
+
     def _begin_with_last(self, mode: Plays, finding: Finding) -> None:
         """Begin with the last step, if that does it: each try of the whole may take long."""
         story: Story = finding.story["steps"]
@@ -142,7 +162,7 @@ class Trying:
         singles = {str(one): one for one in (alone(story, n) for n in range(len(story)))}
         # Mostly it is a call that was given up, and chance whether it shows.
         chancy = [one for one in singles.values() if one[-1]["with"].get("seconds")]
-        until, chance = time.monotonic() + SEARCH_SECONDS, Random(0)
+        until, chance = time.monotonic() + self._room(finding, SEARCH_SECONDS), Random(0)
         for candidate in chain(chancy * 4, singles.values(), cycle(chancy)):
             if time.monotonic() > until:
                 return
@@ -196,16 +216,6 @@ class Trying:
             return again
 
 
-def _seconds(finding: Finding) -> float:
-    """How long it may be tried and made smaller, a search for a single step apart."""
-    return SHRINK_SECONDS * (1 + finding.behind)
-
-
-def longest(finding: Finding) -> float:
-    """How long all of it may take, about: the last try is not cut."""
-    return _seconds(finding) + SEARCH_SECONDS * finding.behind
-
-
 def shows(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
     """Whether a story, played on a bench, leads to the same finding; ``bench.missing`` is set."""
     bench.judge.rules = replace(
@@ -225,13 +235,13 @@ def shows(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
     except Misbehaviour as error:
         gone = (Kind.CRASH, Kind.HANG)
         if Kind(error.kind) in gone:
-            if not came_back(bench.target):
+            if stays_away(bench.target):
                 raise RuntimeGone(str(error)) from None
             return finding.kind in gone
         # Of a file of an earlier version, which told less of it, too.
         return Kind(error.kind) is finding.kind and error.cause.startswith(finding.cause)
     except RuntimeGone:
-        if not came_back(bench.target):
+        if stays_away(bench.target):
             raise
         return finding.kind in (Kind.CRASH, Kind.HANG)
     except (Ended, SetupFailed) as error:
@@ -259,7 +269,7 @@ def _leaves(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
         except (Ended, SetupFailed) as error:
             left_out = str(error)
         except RuntimeGone:
-            if not came_back(bench.target):
+            if stays_away(bench.target):
                 raise
         missing.append(left_out)
         bench.runtime.end()
@@ -274,15 +284,15 @@ def least(missing: list[str]) -> str:
     return min(missing, key=len, default="")
 
 
-def came_back(target: Target) -> bool:
-    """Whether a runtime that was gone is there again: by itself, or as the user said."""
+def stays_away(target: Target) -> str:
+    """Why a runtime that was gone is not there again, by itself or as told; "" if it is."""
     command = target.settings.restart_command
     if not command:
-        return target.client.revived(BACK_WITHIN)
+        return "" if target.client.revived(BACK_WITHIN) else NOT_BACK
     if target.client.revived(ALIVE_WITHIN):
-        return True
+        return ""
     try:
         Restarter(command)(Runtime(target.client, target.workshop))
-    except (SetupFailed, RuntimeGone):
-        return False
-    return True
+    except (SetupFailed, RuntimeGone) as error:
+        return f"{NOT_BACK}: {one_line(str(error))}"
+    return ""

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cri_conformance.report.schema import Campaign
+
 _FINDING: dict[str, Any] = {"cause": "", "reason": "", "link": "", "given_up": []}
 
 
@@ -36,4 +38,14 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def filled(campaign: dict[str, Any]) -> dict[str, Any]:
     """With what earlier versions did not write of findings."""
     findings = [{**_FINDING, **finding} for finding in campaign["findings"]]
-    return {**campaign, "findings": findings}
+    return {"unplayed": [], **campaign, "findings": findings}
+
+
+def notes(campaign: Campaign) -> list[str]:
+    """Why it is not the whole, each as what the campaign did."""
+    found = []
+    if campaign["stopped"]:
+        found.append(f"ended before its time: {campaign['stopped']}")
+    if campaign["unplayed"]:
+        found.append(f"had no time left for {', '.join(campaign['unplayed'])}")
+    return found

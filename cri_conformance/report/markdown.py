@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from cri_conformance.contract.verdict import Verdict
-from cri_conformance.report import again, reasons
+from cri_conformance.report import again, campaigns, reasons
 from cri_conformance.report.files import write_text
 from cri_conformance.report.schema import Baseline, Results
 from cri_conformance.report.text import because, one_line, took, tried
@@ -103,9 +103,11 @@ _BLAMES = {"environment": "environment or runtime", "suite": "mistake of the sui
 def _found(results: Results) -> list[str]:
     """What campaigns found, and how to see it again."""
     findings = [finding for campaign in results["campaigns"] for finding in campaign["findings"]]
+    notes = [note for campaign in results["campaigns"] for note in campaigns.notes(campaign)]
+    lines = [f"\nThe campaign {_prose(note)}." for note in notes]
     if not findings:
-        return []
-    lines = ["", "### Found by the campaign", ""]
+        return lines
+    lines += ["", "### Found by the campaign", ""]
     findings.sort(key=lambda finding: not finding["counts"])
     for finding in findings[:SHOWN]:
         what = finding["clause"] or finding["kind"]

@@ -182,6 +182,7 @@ class Campaign(TypedDict):
     seed: int
     budget: str
     stopped: str  # why it ended before its time; "" if it did not
+    unplayed: list[str]  # modes to which it did not come
     seconds: float
     cpu_seconds: float  # of the suite's own process
     steps: int

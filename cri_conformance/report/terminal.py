@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from cri_conformance.contract.clause import Clause
 from cri_conformance.contract.verdict import Reason, Verdict
-from cri_conformance.report import again, reasons, remains
+from cri_conformance.report import again, campaigns, reasons, remains
 from cri_conformance.report.exit import Ending, ending, failures, known
 from cri_conformance.report.profiles import State, too_short
 from cri_conformance.report.schema import (
@@ -224,6 +224,7 @@ def _campaigns(results: Results) -> list[Line]:
         # Of several processes each draws its own from the one that all were given.
         drawn = ", drawn from" * bool(campaign["worker"])
         lines.append((f"{lead}{drawn or ','} seed {campaign['seed']}: {campaign['line']}", {}))
+        lines += [(f"  it {one_line(note)}", _YELLOW) for note in campaigns.notes(campaign)]
         for finding in campaign["findings"]:
             why = f"{because(finding['reason'], finding['link'])}; " if finding["reason"] else ""
             lines.append(

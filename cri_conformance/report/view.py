@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from cri_conformance.api.descriptors import descriptor_set
 from cri_conformance.contract.verdict import Verdict
-from cri_conformance.report import again, reasons, remains
+from cri_conformance.report import again, campaigns, reasons, remains
 from cri_conformance.report.brief import whole
 from cri_conformance.report.cards import RICH, Card, Trouble, address, cards, troubles
 from cri_conformance.report.exit import Ending, ending, failures, judged
@@ -17,7 +17,7 @@ from cri_conformance.report.exit import known as known_findings
 from cri_conformance.report.latency import MARKS, LatencyRow, latency_row
 from cri_conformance.report.lifecycle import Table, tables
 from cri_conformance.report.profiles import State
-from cri_conformance.report.schema import ClauseResult, Finding, ProfileResult, Results
+from cri_conformance.report.schema import Campaign, ClauseResult, Finding, ProfileResult, Results
 from cri_conformance.report.terminal import said
 from cri_conformance.report.text import count, one_line, took
 from cri_conformance.report.tree import calls
@@ -92,6 +92,10 @@ class View:
     def play(self, finding: Finding) -> str:
         """How a campaign's finding is played again; "" if it can't be."""
         return again.of_finding(finding, self.results)
+
+    def notes(self, campaign: Campaign) -> list[str]:
+        """Why a campaign is not the whole."""
+        return campaigns.notes(campaign)
 
     def address(self, finding: Finding) -> str:
         """Where a known finding is tracked, if that is an address to follow."""

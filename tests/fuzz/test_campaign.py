@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import errno
 import json
 import os
 import re
@@ -176,7 +177,7 @@ def test_what_could_not_be_tried_again_says_why(
 ):
     said: list[str] = []
     campaign = _campaign(preparation, modes=("lives",), said=said.append)
-    monkeypatch.setattr(trying, "came_back", lambda target: False)
+    monkeypatch.setattr(trying, "stays_away", lambda target: trying.NOT_BACK)
     monkeypatch.setattr(campaign, "scope", _no_room)
     campaign._trying._scope = _no_room
     finding = Finding(kind, "lives", "", "", "p", "a", 1, {"steps": steps})
@@ -209,7 +210,43 @@ def test_a_runtime_that_is_killed_and_stays_away_is_one_finding(
             campaign.run()
         [found] = campaign.findings.values()
         assert (found.kind, found.untried) == (Kind.CRASH, trying.NOT_BACK)
-        assert campaign.plain()["stopped"] == "the runtime is gone"
+        assert campaign.plain()["stopped"] == trying.NOT_BACK
+
+
+def test_a_runtime_that_can_not_be_restarted_tells_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trying, "ALIVE_WITHIN", 0.1)
+    settings = Settings("reference", fuzz=Budget(steps=9), restart_command="false")
+    with Preparation(replace(settings, fuzz_dir=tmp_path, report=tmp_path)) as own:
+        campaign = _campaign(own, modes=("lives",))
+        os.kill(peer(campaign.target.client.endpoint), signal.SIGKILL)
+        campaign.target.client.wait_ready(0.1)
+        found = Finding(Kind.CRASH, "lives", "", "c", "p", "a", 1, {"steps": []})
+        campaign.add(("crash", "c"), found)
+        assert campaign.over()
+        stopped = campaign.plain()["stopped"]
+        assert stopped.startswith(f"{trying.NOT_BACK}: 'false' ended with 1")
+
+
+def test_what_can_not_be_written_does_not_end_a_campaign(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+):
+    """As where the disk is full."""
+
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    said: list[str] = []
+    campaign = _campaign(preparation, modes=("lives",), said=said.append)
+    monkeypatch.setattr("cri_conformance.fuzz.write.write_text", full)
+    monkeypatch.setattr("cri_conformance.fuzz.campaign.write_text", full)
+    found = Finding(Kind.CLAUSE, "lives", CLAUSE, "c", "p", "a", 1, {"steps": []})
+    campaign.add((CLAUSE, "c"), found)
+    folder, report = preparation.settings.fuzz_dir, preparation.settings.report
+    assert f"its files can't be written to {folder}: No space left on device" in said
+    assert f"can't write {report}/progress.json: No space left on device" in said
+    assert [one["folder"] for one in campaign.plain()["findings"]] == [""]
 
 
 def _no_room() -> Any:

@@ -21,6 +21,7 @@ from cri_conformance.fuzz.story import Story
 from cri_conformance.fuzz.trying import Bench, Trying
 from cri_conformance.malformed import oracle
 from cri_conformance.malformed.oracle import Misbehaviour
+from cri_conformance.settings import Budget
 from cri_conformance.wire.history import History
 
 STORY = [{"do": "send", "with": {"n": n}} for n in range(40)]
@@ -49,7 +50,8 @@ def again(mode: Any, tick: Any = lambda: None) -> Finding:
 
 def try_again(mode: Any, found: Finding, tick: Any = lambda: None) -> None:
     client = SimpleNamespace(revived=lambda seconds: True, history=History(0.0))
-    target: Any = SimpleNamespace(client=client, settings=SimpleNamespace(restart_command=""))
+    settings = SimpleNamespace(restart_command="", fuzz=None)
+    target: Any = SimpleNamespace(client=client, settings=settings)
 
     @contextmanager
     def scope() -> Iterator[Bench]:
@@ -128,3 +130,22 @@ def test_each_try_is_told():
     mode = Mode(7, 39)
     again(mode, lambda: ticks.append(len(mode.played)))
     assert ticks == list(range(len(mode.played)))
+
+
+@pytest.mark.parametrize(
+    ("budget", "reason", "longest"),
+    [
+        (Budget(steps=9), "", 150),
+        (Budget(seconds=3600), "", 150),
+        (Budget(seconds=40), "", 30),
+        (Budget(seconds=3600), "known", 50),
+        (Budget(seconds=40), "known", 10),
+    ],
+)
+def test_one_finding_does_not_take_all_of_the_time(
+    budget: Budget, reason: str, longest: float
+) -> None:
+    target: Any = SimpleNamespace(settings=SimpleNamespace(fuzz=budget))
+    unused: Any = None
+    leak = Finding(Kind.LEAK, "lives", "", "shim", "", "", 0, behind=True, reason=reason)
+    assert Trying(target, unused).longest(leak) == longest

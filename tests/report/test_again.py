@@ -50,6 +50,7 @@ def campaign(*findings: dict[str, Any]) -> Any:
         about=suite(command=ASKED, selection={"fuzz": "60s"}),
     )
     did = {"worker": "", "seed": 7, "steps": 30, "line": "", "stopped": "", "findings": findings}
+    did |= {"unplayed": []}
     made["campaigns"] = [did]
     return made
 
@@ -88,6 +89,20 @@ def test_what_could_not_be_tried_again_says_why(tmp_path: Path):
     shown = "\n".join(line for line, _ in terminal.summary_lines(made, 0))
     for place in (page, shown, markdown.render(made)):
         assert ", not tried again: the runtime did not come back" in place
+
+
+def test_what_is_not_the_whole_says_so(tmp_path: Path):
+    made = campaign()
+    made["campaigns"][0] |= {"stopped": "it did not come back", "unplayed": ["images", "wire"]}
+    html.write(made, tmp_path / "index.html")
+    page = unescape((tmp_path / "index.html").read_text(encoding="utf-8"))
+    shown = "\n".join(line for line, _ in terminal.summary_lines(made, 0))
+    for note in (
+        "ended before its time: it did not come back",
+        "had no time left for images, wire",
+    ):
+        for place in (page, shown, markdown.render(made)):
+            assert note in place
 
 
 def test_of_several_processes_it_is_said_that_each_draws_its_own(tmp_path: Path):
