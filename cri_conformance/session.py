@@ -28,6 +28,7 @@ from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect.explore import Depth
 from cri_conformance.expect.judge import Rules
 from cri_conformance.expect.violation import NotExercised, SuiteMistake
+from cri_conformance.following import Following
 from cri_conformance.leaving import Leaving, heed, starting_others
 from cri_conformance.report import campaigns
 from cri_conformance.report.exit import INTERRUPTED
@@ -120,6 +121,8 @@ class Session:
         self._schedules = False
         self._session: pytest.Session | None = None
         self._leaving = Leaving(self._stop, self._leave_at_once, self._leave_by_force)
+        #: Of a campaign by several processes.
+        self._following: Following | None = None
         self.matrix = bool(getattr(config.option, "cri_matrix", False))
 
     # -- start -----------------------------------------------------------------------
@@ -171,13 +174,16 @@ class Session:
 
     def say(self, line: str) -> None:
         """Write a line on the terminal in the midst of a test."""
-        terminal_reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         capture = self._config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            self._write_line(line)
+
+    def _write_line(self, line: str) -> None:
+        terminal_reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if terminal_reporter is None or not self.leads or self._config.get_verbosity() < -1:
             return
-        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
-            terminal_reporter.ensure_newline()
-            terminal_reporter.write_line(f"cri-fuzz: {one_line(line, _LINE)}")
+        terminal_reporter.ensure_newline()
+        terminal_reporter.write_line(f"cri-fuzz: {one_line(line, _LINE)}")
 
     def progress_file(self, worker: str) -> Path:
         """Where a process of a campaign keeps its last state."""
@@ -187,6 +193,13 @@ class Session:
     def pytest_sessionstart(self, session: pytest.Session) -> Generator[None, None, None]:
         if not self._config.option.collectonly:
             self._start(session)
+            if (
+                self.leads
+                and self.settings.fuzz
+                and getattr(self._config.option, "dist", "no") != "no"
+            ):
+                self._following = Following(self.settings.report, self._write_line)
+                self._following.begin()
         if not self.leads:
             heed()
             return (yield)
@@ -395,6 +408,8 @@ class Session:
     ) -> Generator[None, None, None]:
         """After all others, and whatever becomes of them: nothing of ours stays behind."""
         self._leaving.ending()
+        if self._following:
+            self._following.end()
         gone = ""
         try:
             yield

@@ -10,10 +10,13 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
+import os
 import pprint
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +48,32 @@ def kind_of(facts: Facts) -> str:
 
 
 def finding(found: Finding, facts: Facts, settings: Settings) -> None:
-    """Write a finding, unless what is there of an earlier campaign has fewer steps."""
+    """Write a finding, unless what is there of another campaign has fewer steps. Raises OSError."""
     folder = settings.fuzz_dir / "findings" / _plain(f"{kind_of(facts)}-{found.name}")
     found.folder = str(folder)
-    replay = folder / "replay.json"
-    if replay.exists() and 0 < _steps_in(replay) < found.steps:
-        return
+    with _alone_in(folder):
+        replay = folder / "replay.json"
+        if not replay.exists() or not 0 < _steps_in(replay) < found.steps:
+            _write(found, folder, facts, settings)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """While no other process writes the files of a finding: they must be of one story."""
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        # Some shared file systems have no locks; there the last one wins.
+        with suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _write(found: Finding, folder: Path, facts: Facts, settings: Settings) -> None:
     whole = document(found, facts)
-    write_text(replay, json.dumps(whole, indent=1, ensure_ascii=True) + "\n")
+    write_text(folder / "replay.json", json.dumps(whole, indent=1, ensure_ascii=True) + "\n")
     write_text(folder / "transcript.txt", _transcript(found, facts, settings))
     if found.steps:
         write_text(folder / FINDING_TEST, _test(found, whole))

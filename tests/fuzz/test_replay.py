@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -177,6 +178,7 @@ def test_nothing_from_the_runtime_reaches_a_terminal_raw(
         get_verbosity=lambda: 0,
     )
     session: Any = SimpleNamespace(_config=config, leads=True)
+    session._write_line = partial(Session._write_line, session)
     Session.say(session, f"found: {BAD}")
     shown += capsys.readouterr().out
     assert "cri-fuzz: found: \\x1b[2J" in shown

@@ -139,15 +139,23 @@ def test_a_campaign_in_pytest_ini_is_for_runs_with_a_runtime(place: Place) -> No
 
 
 def test_a_campaign_of_several_processes_says_what_each_does(place: Place) -> None:
-    told = ["--cri-endpoint=reference", "--cri-fuzz=1", "--cri-fuzz-modes=messages", "--cri-seed=7"]
+    told = ["--cri-endpoint=reference", "--cri-fuzz=9", "--cri-fuzz-modes=messages", "--cri-seed=7"]
     ran = place.run(*told, "-n2", "--cri-restart-command=true")
     assert ran.line("^cri: a campaign by 2 processes: each draws seeds of its own from 7")
     assert ran.line("^cri: with -n nothing is restarted but .*--cri-restart-command")
-    assert ran.line("^campaign gw0, drawn from seed 7: .* 1 step ")
+    assert ran.line("^campaign gw0, drawn from seed 7: .* 9 steps ")
     alone = place.run(*told, "--cri-restart-command=true")
     assert alone.line("^campaign, seed 7: ")
     assert "a campaign by" not in alone.output
     assert "with -n" not in alone.output
+
+
+def test_processes_of_a_campaign_are_heard_of_while_they_play(place: Place) -> None:
+    told = ["--cri-endpoint=reference", "--cri-fuzz=4s", "--cri-fuzz-modes=messages"]
+    ran = place.run(*told, "-n2")
+    assert ran.status == 0, ran.output
+    for worker in ("gw0", "gw1"):
+        assert ran.line(rf"^cri-fuzz: {worker}: \d+ s, ")
 
 
 def test_unknown_clause_is_expected(pytester: pytest.Pytester) -> None:

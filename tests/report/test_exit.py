@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from cri_conformance.contract.expectations import Expectation
-from cri_conformance.report.exit import Ending, ending, status
+from cri_conformance.report.exit import Ending, ending, failures, known, status
 from cri_conformance.report.terminal import said
 from cri_conformance.report.view import banner
 
@@ -119,3 +119,14 @@ def test_a_campaign_may_judge_without_a_clause(steps: int, end: Ending):
     text, _ = said(made)
     assert (headline == "NOTHING FOUND") is bool(steps)
     assert (text == "the campaign found nothing that counts") is bool(steps)
+
+
+def test_what_two_processes_found_is_one_failure():
+    made = run()
+    finding = {"clause": NAMES[0], "kind": "clause", "cause": "c", "counts": True, "reason": ""}
+    leaks = [{**finding, "clause": "", "kind": "leak", "cause": cause} for cause in "ab"]
+    made["campaigns"] = [{"findings": [finding, leaks[0]]}, {"findings": [finding, *leaks]}]
+    assert len(failures(made)) == 3
+    for one in (finding, *leaks):
+        one |= {"counts": False, "reason": "slow"}
+    assert len(known(made)) == 3
