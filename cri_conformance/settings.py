@@ -157,6 +157,12 @@ def read(config: pytest.Config) -> Settings:
         # An unset variable of a CI system must not make a run of the suite of a campaign.
         raise pytest.UsageError("--cri-fuzz is empty: say for how long, or leave it out")
     fuzz = _budget(text("--cri-fuzz"))
+    for option in ("--cri-fuzz-modes", "--cri-fuzz-dir"):
+        if (given := config.getoption(option)) is not None and not (fuzz and given):
+            empty = "is empty: name some, or leave it out"
+            why = empty if fuzz else "is of a campaign: add --cri-fuzz"
+            raise pytest.UsageError(f"{option} {why}")
+    modes = text("--cri-fuzz-modes")
     seed = text("--cri-seed")
     return Settings(
         endpoint=name,
@@ -189,7 +195,7 @@ def read(config: pytest.Config) -> Settings:
         restart_command=text("--cri-restart-command"),
         registry=_registry(text("--cri-registry")),
         fuzz=fuzz,
-        fuzz_modes=tuple(filter(None, text("--cri-fuzz-modes").split(","))),
+        fuzz_modes=tuple(one.strip() for one in modes.split(",")) if modes else (),
         fuzz_dir=path("--cri-fuzz-dir") or Path(DEFAULT_FUZZ_DIR).absolute(),
         registry_tls=path("--cri-registry-tls"),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.judging import Key, cause_of
-from cri_conformance.fuzz.leftovers import Left, Leftovers, Played
+from cri_conformance.fuzz.leftovers import Left, Leftovers, Played, in_short
 from cri_conformance.fuzz.retrying import given_up
 from cri_conformance.fuzz.trying import ENOUGH
 from cri_conformance.wire.outcome import Ok
@@ -83,6 +83,8 @@ class Behind:
         until = time.monotonic() + SUSPECTS_SECONDS
         findings = (self._finding(left, one) for one in suspects)
         finding = next(findings)
+        if _key(finding) not in campaign.findings:
+            campaign.say(f"left behind: {finding.actual}")
         try:
             while _key(finding) not in campaign.findings and not campaign.interrupted:
                 if finding.steps and (len(suspects) == 1 or campaign.try_again(finding, once=True)):
@@ -102,9 +104,6 @@ class Behind:
 
     def _finding(self, left: Left, one: Played) -> Finding:
         """What was left, as a finding of one that may have left it."""
-        shown = "; ".join(left.lines[:5])
-        if (more := len(left.lines) - 5) > 0:
-            shown += f"; {more} more"
         story = list(one.story())
         finding = Finding(
             Kind.LEAK,
@@ -112,7 +111,7 @@ class Behind:
             "",
             left.cause,
             "nothing is left of what was removed",
-            shown,
+            in_short(left.lines),
             one.seed,
             {"steps": story},
             steps_found=len(story),

@@ -319,7 +319,8 @@ class Campaign:
             most = f"{self._trying.longest(finding):.0f} s"
             self._said(f"{what}: tried again and made smaller, for up to {most}")
             self._trying.again(mode, finding)
-            self._said(f"{tried(**finding.tried)}, {count(finding.steps, 'step')}")
+            more = "; each time that left it once more" if finding.behind and finding.again else ""
+            self._said(f"{tried(**finding.tried)}, {count(finding.steps, 'step')}{more}")
             return finding.again > 0
         except KeyboardInterrupt:
             finding.untried = INTERRUPTED

@@ -63,6 +63,8 @@ class Finding:
     times: int = 1
     #: A leak that is looked for when all that the story made has been removed.
     behind: bool = False
+    #: Whether it showed also when a call that was to be given up was answered before.
+    in_time_too: bool = False
     #: The calls that its story gives up.
     given_up: tuple[str, ...] = ()
     #: Why it is known and where that is tracked, as the expectations file says; "" if it is not.

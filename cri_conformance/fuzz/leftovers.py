@@ -68,6 +68,12 @@ def kinds(lines: Sequence[str]) -> list[str]:
     return sorted({cause_of(line) for line in lines})
 
 
+def in_short(lines: Sequence[str], most: int = 5) -> str:
+    """The first of what was left, and how many more there are."""
+    more = len(lines) - most
+    return "; ".join([*lines[:most], *([f"{more} more"] if more > 0 else [])])
+
+
 class Leftovers:
     """Looks at a runtime and its host. What is there at first is nobody's.
 

@@ -322,6 +322,7 @@ class LivesMode:
 
     def play(self, bench: Bench, story: Story) -> str:
         steps = LivesSteps(bench.runtime, bench.judge, bench.tools, bench.patience, bench.tick)
-        left_out = play(steps, story)
-        in_time = steps.stepper.in_time
-        return left_out or (f"{in_time}, was answered before" if in_time else "")
+        try:
+            return play(steps, story)
+        finally:
+            bench.in_time = steps.stepper.in_time

@@ -8,6 +8,7 @@ played: any other method could be named as well.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Collection
 from typing import Any, get_origin, get_type_hints
 
@@ -40,14 +41,18 @@ def _problem(document: Any) -> str:
     for key in _TEXTS:
         if not isinstance(document[key], str):
             return f"its {key} is {document[key]!r}, and no text"
-    if not isinstance(behind := document.get("behind", False), bool):
-        return f"its behind is {behind!r}, and neither true nor false"
+    for key in ("behind", "in_time_too"):
+        if not isinstance(given := document.get(key, False), bool):
+            return f"its {key} is {given!r}, and neither true nor false"
     if not (mode := MODES.get(document["mode"])):
         return f"there is no mode {document['mode']!r} in this version"
     if document["clause"] and document["clause"] not in register():
         return f"the contract has no clause {document['clause']!r}"
     if document["kind"] not in list(Kind):
         return f"there is no kind {document['kind']!r} of findings"
+    leak = document["kind"] == Kind.LEAK and document["mode"] != "wire"
+    if leak and not document.get("behind", False):
+        return "it is a leak, which is looked for when all is removed: its behind must be true"
     if not document["steps"]:
         return "it has no steps to play: what was found came of no sequence"
     return wrong(mode.steps, mode.told, document["steps"])
@@ -92,6 +97,6 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool):
         return hint is bool
     if hint is float:
-        return isinstance(value, int | float)
+        return isinstance(value, int | float) and math.isfinite(value)
     origin = get_origin(hint)
     return isinstance(value, origin if origin in (list, dict) else hint)

@@ -88,6 +88,8 @@ class _Came:
     #: Why the story was never played whole; "" if it was.
     missing: str
     calls: list[CallRecord]
+    #: What went wrong this time; "" for a crash, or where it did not happen.
+    actual: str = ""
 
 
 def happens(target: Target, document: dict[str, Any]) -> bool:
@@ -124,8 +126,10 @@ def _once(target: Target, document: dict[str, Any]) -> _Came:
         with target.scope() as runtime:
             judge = CampaignJudge(rules, target.client.history.mark)
             bench = Bench(runtime, judge, target, tools)
+            bench.in_time_too = document.get("in_time_too", False)
             again = shows(MODES[document["mode"]], finding, bench, document["steps"])
-            return _Came(again, bench.missing, history.transcript(mark))
+            seen = bench.actual if again else ""
+            return _Came(again, bench.missing, history.transcript(mark), seen)
     except RuntimeGone as error:
         # It crashed, and did not come back.
         again = finding.kind in (Kind.CRASH, Kind.HANG)
@@ -173,22 +177,22 @@ def check(target: Target, document: dict[str, Any]) -> None:
     except Unplayable as error:
         raise SetupFailed(f"STORY: {error}") from None
     if came.again:
-        pytest.fail(_failure(document, came.calls), pytrace=False)
+        pytest.fail(_failure(document, came), pytrace=False)
     if came.missing:
         raise SetupFailed(f"{_NOT_WHOLE}: {came.missing}")
 
 
-def _failure(document: dict[str, Any], calls: list[CallRecord]) -> str:
+def _failure(document: dict[str, Any], came: _Came) -> str:
     what = document["kind"]
     if document["clause"]:
         clause = register().clauses[document["clause"]]
         what = f"{clause.id} ({clause.level}): {clause.text}"
-    shown = folded(calls)[-_CALLS:]
+    shown = folded(came.calls)[-_CALLS:]
     return "\n".join(
         [
             what,
             f"  permitted: {visible(document['permitted'])}",
-            f"  got:       {visible(document['actual'])}",
+            f"  got:       {visible(came.actual or document['actual'])}",
             f"  {count(told(shown), 'call')}, the last one last:",
             *(f"    {visible(line)}" for line in in_lines(shown, width=160)),
         ]
@@ -236,6 +240,7 @@ def run(path: Path, settings: Settings, ending: Callable[[], None] = lambda: Non
         return _NO_VERDICT
     verdict = "still happens" if came.again else "no longer happens"
     what = document["clause"] or document["kind"]
-    came_of = f"permitted {document['permitted']}; got {document['actual']}"
+    got = f"got {came.actual or document['actual']}" if came.again else f"was {document['actual']}"
+    came_of = f"permitted {document['permitted']}; {got}"
     print(visible(f"{verdict}: {what}: {came_of}"))
     return int(came.again)

@@ -15,7 +15,7 @@ from typing import Protocol
 from cri_conformance.expect.violation import Ended, Violation
 from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
 from cri_conformance.fuzz.judging import CampaignJudge, cause_of
-from cri_conformance.fuzz.leftovers import Leftovers, kinds
+from cri_conformance.fuzz.leftovers import Leftovers, in_short, kinds
 from cri_conformance.fuzz.story import Story, alone, at_other_moments, playable, smaller
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.malformed.oracle import Misbehaviour
@@ -64,6 +64,18 @@ class Bench:
     alone: bool = True
     #: Why the story was never played whole; "" if it was.
     missing: str = ""
+    #: Of the last play, a call that was to be given up and was answered before; "" for none.
+    in_time: str = ""
+    #: Whether a story is whole for all that.
+    in_time_too: bool = False
+    #: What went wrong this time, if it was the same.
+    actual: str = ""
+
+    def played(self, left_out: str) -> str:
+        """What is missing of a story of which so much was left out."""
+        if left_out or not self.in_time or self.in_time_too:
+            return left_out
+        return f"{self.in_time}, was answered before"
 
 
 class Plays(Protocol):
@@ -205,7 +217,7 @@ class Trying:
         history = self._target.client.history
         mark = history.mark()
         with self._scope() as bench:
-            bench.plays = plays
+            bench.plays, bench.in_time_too = plays, finding.in_time_too
             again = shows(mode, finding, bench, story)
             self._missing = bench.missing
             if again and bench.sent:
@@ -213,6 +225,9 @@ class Trying:
             # Not what the bench makes to clean up.
             if again and keep:
                 finding.keep(history, mark)
+                # It was of another story.
+                finding.in_time_too = False
+            finding.in_time_too |= again and bool(bench.in_time)
             return again
 
 
@@ -227,12 +242,15 @@ def shows(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
     if finding.behind:
         return _leaves(mode, finding, bench, story)
     try:
-        bench.missing = mode.play(bench, story)
+        bench.missing = bench.played(mode.play(bench, story))
     except Violation as error:
+        bench.actual = error.actual
         return error.clause.id == finding.clause and cause_of(error.actual) == finding.cause
     except Unspoken as error:
+        bench.actual = error.actual
         return not finding.clause and cause_of(error.actual) == finding.cause
     except Misbehaviour as error:
+        bench.actual = error.actual
         gone = (Kind.CRASH, Kind.HANG)
         if Kind(error.kind) in gone:
             if stays_away(bench.target):
@@ -263,7 +281,8 @@ def _leaves(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
         bench.tick()
         left_out = ""
         try:
-            left_out = mode.play(bench, at_other_moments(story, chance) if number else story)
+            moved = at_other_moments(story, chance) if number else story
+            left_out = bench.played(mode.play(bench, moved))
         except (Violation, Unspoken, Misbehaviour):
             pass  # Whatever else is wrong: only what is left counts.
         except (Ended, SetupFailed) as error:
@@ -273,7 +292,9 @@ def _leaves(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
                 raise
         missing.append(left_out)
         bench.runtime.end()
-        if wanted.intersection(kinds(leftovers.left(bench.target.workshop.ids - before))):
+        left = leftovers.left(bench.target.workshop.ids - before)
+        if wanted.intersection(kinds(left)):
+            bench.actual = in_short(left)
             return True
     bench.missing = least(missing)
     return False

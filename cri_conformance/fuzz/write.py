@@ -98,6 +98,7 @@ def document(found: Finding, facts: Facts) -> dict[str, object]:
         "permitted": found.permitted,
         "actual": found.actual,
         "behind": found.behind,
+        "in_time_too": found.in_time_too,
         "found_with": f"{facts.runtime_name} {facts.runtime_version}",
         **found.tried,
         "steps": found.story.get("steps", []),

@@ -5,7 +5,7 @@
 0  HELD         everything that was judged held, but for what is known
 1  BROKEN       a clause is broken, an expectation is stale, or what is claimed is missing
 2  INTERRUPTED  pytest's own, as are 3 (internal error) and 4 (usage)
-5  NOTHING      nothing was judged
+5  NOTHING      no clause was judged
 6  NO_VERDICT   the environment or the runtime failed where nothing was judged
 7  MISTAKE      the suite is wrong, which says nothing of the runtime
 8  INCOMPLETE   less was judged than the profiles need

@@ -305,7 +305,7 @@ def said(results: Results) -> Line:
         Ending.HELD: ("the contract held, as far as it was exercised", _GREEN),
         Ending.BROKEN: (f"the contract is broken in {count(broken, 'clause')}", _RED),
         Ending.INTERRUPTED: (f"{stopped}: what stands above is not the whole", _YELLOW),
-        Ending.NOTHING: ("nothing was judged", _RED),
+        Ending.NOTHING: ("no clause was judged", _RED),
         Ending.NO_VERDICT: (
             f"no verdict: the environment or the runtime failed{f': {stopped}' if stopped else ''}",
             _RED,

@@ -215,6 +215,7 @@ class _Interrupted:
     """A mode in which Ctrl-C comes, or the time is over."""
 
     name = "lives"
+    weight = 1
 
     def __init__(self, *, comes: bool) -> None:
         self.comes = comes

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -103,6 +104,25 @@ def test_a_test_of_what_can_not_be_played_whole_says_so(
     monkeypatch.setitem(MODES, "lives", InParts(9, wrong=True))
     with pytest.raises(SetupFailed, match=f"could not be played whole: {MISSING}"):
         check(target, _document(RUN))
+
+
+class Elsewhere(LivesMode):
+    """Goes wrong as ever, with something else."""
+
+    def play(self, bench: Bench, story: Story) -> str:
+        raise Unspoken("once", "process 77 of sandbox deadbeefdeadbeef")
+
+
+def test_what_is_seen_now_is_told_not_what_was_seen_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(MODES, "lives", Elsewhere())
+    then = "process 3 of sandbox 0123456789abcdef"
+    file = _file(tmp_path, _document(RUN, actual=then, cause=cause_of(then)))
+    assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 1
+    shown = capsys.readouterr().out
+    assert shown.endswith("got process 77 of sandbox deadbeefdeadbeef\n")
+    assert then not in shown
 
 
 class Talkative(LivesMode):
@@ -215,8 +235,14 @@ def test_a_call_that_was_answered_in_time_is_no_all_clear(
     said = capsys.readouterr().out.splitlines()[-1]
     why = "StopPodSandbox, to be given up after 5 s, was answered before"
     assert said == f"could not be played whole: {why}"
+    file = _file(tmp_path, _document(RUN, late, in_time_too=True))
+    assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 0
 
 
+_GIVEN_UP = {
+    "do": "give_up",
+    "with": {"call": "StopPodSandbox", "subject": _REF, "way": "cancel", "seconds": math.nan},
+}
 #: What only shows when it is played: steps, and what is said of the last one.
 ODD = [
     (
@@ -315,6 +341,8 @@ def test_a_row_that_no_version_has_is_named(target: Target, steps: Any, said: st
         (_document(RUN, cause=7, behind=True), "its cause is 7, and no text"),
         (_document(RUN, actual=None), "its actual is None, and no text"),
         (_document(RUN, behind="no"), "its behind is 'no'"),
+        (_document(RUN, kind="leak"), "its behind must be true"),
+        (_document(RUN, _GIVEN_UP), "give_up: seconds is nan"),
         (_document(RUN, clause="Nothing.at-all"), "the contract has no clause 'Nothing.at-all'"),
         (_document(RUN, format=99), "its format is 99"),
         (_document(), "it has no steps"),

@@ -132,6 +132,29 @@ def test_each_try_is_told():
     assert ticks == list(range(len(mode.played)))
 
 
+class InTime(Mode):
+    """A call that is to be given up is answered before: it shows then too, or only else."""
+
+    def __init__(self, *deadly: int, too: bool) -> None:
+        super().__init__(*deadly)
+        self.too, self.plays = too, 0
+
+    def play(self, bench: Bench, story: Story) -> str:
+        self.plays += 1
+        bench.in_time = "StartContainer" if self.plays % 2 or self.too else ""
+        if self.too or not bench.in_time:
+            super().play(bench, story)
+        return ""
+
+
+@pytest.mark.parametrize("too", [True, False])
+def test_whether_a_call_must_be_given_up_is_kept(too: bool) -> None:
+    mode = InTime(39, too=too)
+    found = again(mode)
+    assert found.again == 3
+    assert found.in_time_too is too
+
+
 @pytest.mark.parametrize(
     ("budget", "reason", "longest"),
     [

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -148,6 +149,30 @@ def test_a_campaign_of_several_processes_says_what_each_does(place: Place) -> No
     assert alone.line("^campaign, seed 7: ")
     assert "a campaign by" not in alone.output
     assert "with -n" not in alone.output
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--cri-fuzz-modes=lives"], "--cri-fuzz-modes is of a campaign: add --cri-fuzz"),
+        (["--cri-fuzz-dir=here"], "--cri-fuzz-dir is of a campaign: add --cri-fuzz"),
+        (["--cri-fuzz=9", "--cri-fuzz-modes="], "--cri-fuzz-modes is empty: name some"),
+        (["--cri-fuzz=9", "--cri-fuzz-dir="], "--cri-fuzz-dir is empty: name some"),
+        (["--cri-fuzz=9", "--cri-fuzz-modes=lives,,wire"], "--cri-fuzz-modes: there is no mode ''"),
+    ],
+)
+def test_options_of_a_campaign_that_say_nothing(
+    pytester: pytest.Pytester, options: list[str], said: str
+) -> None:
+    config = pytester.parseconfig("--cri-endpoint=reference", *options)
+    with pytest.raises(pytest.UsageError, match=re.escape(said)):
+        session.make(config).pytest_configure(config)
+
+
+def test_modes_are_taken_with_spaces(pytester: pytest.Pytester) -> None:
+    config = pytester.parseconfig("--cri-endpoint=reference", "--cri-fuzz=9")
+    config.option.cri_fuzz_modes = "lives, wire"
+    assert settings.read(config).fuzz_modes == ("lives", "wire")
 
 
 def test_processes_of_a_campaign_are_heard_of_while_they_play(place: Place) -> None:

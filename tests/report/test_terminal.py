@@ -168,7 +168,7 @@ def test_asked_for_more_it_tells_what_was_recorded_and_what_was_not_exercised():
 
 
 def test_the_last_line_says_how_it_ended():
-    assert lines(results(SOME))[-1] == "nothing was judged"
+    assert lines(results(SOME))[-1] == "no clause was judged"
     bound = {name: ["t"] for name in SOME.clauses}
     part = results(SOME, record("t", found(STOP, "held")), bound=bound)
     assert lines(part)[-1] == (
