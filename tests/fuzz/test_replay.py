@@ -233,7 +233,7 @@ def test_a_call_that_was_answered_in_time_is_no_all_clear(
     file = _file(tmp_path, _document(RUN, late))
     assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 6
     said = capsys.readouterr().out.splitlines()[-1]
-    why = "StopPodSandbox, to be given up after 5 s, was answered before"
+    why = "StopPodSandbox, to be given up after 0.0781 s, was answered before"
     assert said == f"could not be played whole: {why}"
     file = _file(tmp_path, _document(RUN, late, in_time_too=True))
     assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 0
