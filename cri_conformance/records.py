@@ -28,7 +28,8 @@ from cri_conformance.report.text import visible
 from cri_conformance.selection import selected
 from cri_conformance.settings import Settings
 from cri_conformance.target import Target
-from cri_conformance.wire.history import CallRecord, folded, in_lines
+from cri_conformance.wire.history import CallRecord
+from cri_conformance.wire.lines import folded, in_lines
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
 JUDGE = pytest.StashKey[Judge]()

@@ -60,7 +60,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "target",
         "wire",
     },
-    "report": {"contract", "api.descriptors", "wire.history", "wire.latency"},
+    "report": {
+        "contract",
+        "api.descriptors",
+        "wire.brief",
+        "wire.history",
+        "wire.latency",
+        "wire.lines",
+    },
     "plugin": {"session", "fixtures"},
 }
 #: The oracle and the reference runtime meet only over the socket.

@@ -35,8 +35,9 @@ from cri_conformance.fuzz.trying import Bench, shows
 from cri_conformance.report.text import count, one_line, visible
 from cri_conformance.settings import Settings
 from cri_conformance.target import Preparation, Target, TargetError, connect, of_option
-from cri_conformance.wire.history import CallRecord, folded, in_lines, told
+from cri_conformance.wire.history import CallRecord
 from cri_conformance.wire.leaks import Leaks
+from cri_conformance.wire.lines import folded, in_lines, told
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
 #: Calls that a test shows when it fails, the last ones.

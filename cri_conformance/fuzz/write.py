@@ -29,7 +29,8 @@ from cri_conformance.report.files import write_text
 from cri_conformance.report.text import tried, visible
 from cri_conformance.settings import FINDING_TEST, Settings
 from cri_conformance.target import Facts
-from cri_conformance.wire.history import Call, StreamRecord, in_lines
+from cri_conformance.wire.history import Call, StreamRecord
+from cri_conformance.wire.lines import in_lines
 from cri_conformance.wire.outcome import Ok, Outcome
 
 FORMAT = 1

@@ -6,18 +6,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cri_conformance.report.brief import Piece, pieces, whole, whole_line
+from cri_conformance.report.brief import whole
 from cri_conformance.report.schema import ClauseResult, TestRecord
 from cri_conformance.report.text import took, visible
 from cri_conformance.report.timeline import Timeline, timeline
-from cri_conformance.wire.history import CallRecord, in_line
+from cri_conformance.wire import brief
+from cri_conformance.wire.brief import Piece
+from cri_conformance.wire.history import CallRecord
+from cri_conformance.wire.lines import in_lines, named
 
 #: Calls that a card shows at once. What broke is at the end, so the earlier ones fold away.
 CALLS = 12
 #: Cards whose calls are rows at once, in each part of the page.
 RICH = 20
-#: Characters of an answer that a line shows: most say little, and there are many lines.
-ANSWER = 100
+#: Characters that a row shows of a request, of an answer, and of each line below it: most say
+#: little, and there are many rows.
+REQUEST, ANSWER, BELOW = 180, 80, 160
 #: Characters of a line for an earlier call, and of each of its messages once it is looked at:
 #: a page of 20,000 calls must stay one that can be opened.
 LINE, EARLIER = 200, 400
@@ -36,6 +40,7 @@ class CallView:
     request: list[Piece]
     request_whole: str
     response: list[Piece]
+    lines: list[list[Piece]]
     response_whole: str
 
     @property
@@ -47,9 +52,9 @@ class CallView:
 class Story:
     """A transcript: the last calls whole, the earlier ones as lines and as data for the script.
 
-    ``earlier`` is what anybody can read. ``data`` has the same calls with their messages, of
-    which the script makes rows when somebody looks: [at, took, thread, rpc, request, outcome,
-    message, response], all of them texts.
+    ``earlier`` is what anybody can read: lines. ``data`` has the same calls, of which the script
+    makes rows when somebody looks: [at, took, thread, rpc, request, outcome, message, response],
+    all of them texts, the last of several lines.
     """
 
     earlier: list[str]
@@ -67,7 +72,7 @@ class Story:
     @property
     def first(self) -> int:
         """The row of the first of ``calls``."""
-        return len(self.earlier)
+        return len(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,34 +158,37 @@ def story(transcript: list[CallRecord], rows: int = CALLS) -> Story:
     earlier, last = transcript[: len(transcript) - rows], transcript[-rows:] if rows else []
     if len(transcript) <= rows:
         earlier, last = [], transcript
+    about = named(transcript)
     return Story(
-        earlier=[visible(in_line(call, LINE)) for call in earlier],
-        data=[_data(call) for call in earlier],
-        calls=[call_view(call) for call in last],
+        earlier=[visible(line) for line in in_lines(earlier, LINE)],
+        data=[_data(call, about) for call in earlier],
+        calls=[call_view(call, about) for call in last],
         threads=any(call["thread"] for call in transcript),
         left_out=sum(call.get("left_out", 0) for call in transcript),
         timeline=timeline(transcript),
     )
 
 
-def _data(call: CallRecord) -> list[str]:
+def _data(call: CallRecord, about: frozenset[str]) -> list[str]:
+    answer = brief.answer(call["response"], ANSWER, BELOW, about)
     return [
-        visible(text, EARLIER)
-        for text in (
-            f"{call['at']:.3f}",
-            took(call["seconds"]),
-            str(call["thread"]),
-            call["rpc"],
-            whole_line(call["request"]),
-            call["outcome"],
-            call["message"],
-            whole_line(call["response"]),
+        visible(text, longest)
+        for text, longest in (
+            (f"{call['at']:.3f}", EARLIER),
+            (took(call["seconds"]), EARLIER),
+            (str(call["thread"]), EARLIER),
+            (call["rpc"], EARLIER),
+            (brief.text(call["request"], EARLIER), EARLIER),
+            (call["outcome"], EARLIER),
+            (call["message"], EARLIER),
+            ("\n".join(map(brief.said, [answer.head, *answer.lines])), 0),
         )
     ]
 
 
-def call_view(call: CallRecord) -> CallView:
+def call_view(call: CallRecord, about: frozenset[str] = frozenset()) -> CallView:
     """A call in words."""
+    answer = brief.answer(call["response"], ANSWER, BELOW, about)
     return CallView(
         at=f"{call['at']:.3f}",
         took=took(call["seconds"]),
@@ -188,8 +196,9 @@ def call_view(call: CallRecord) -> CallView:
         thread=call["thread"],
         outcome=call["outcome"],
         message=call["message"],
-        request=pieces(call["request"]),
+        request=brief.pieces(call["request"], REQUEST),
         request_whole=whole(call["request"]),
-        response=pieces(call["response"], ANSWER),
+        response=answer.head,
+        lines=answer.lines,
         response_whole=whole(call["response"]),
     )

@@ -21,7 +21,7 @@ from cri_conformance.report import again
 from cri_conformance.report.files import write_text
 from cri_conformance.report.schema import ClauseResult, Finding, Results, TestRecord
 from cri_conformance.report.text import because, one_line, visible
-from cri_conformance.wire.history import in_lines
+from cri_conformance.wire.lines import in_lines
 
 #: What a case says at most: a file of some MiB is refused by some servers.
 CALLS, LOG, DETAILS = 60, 8_000, 20_000

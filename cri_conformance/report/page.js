@@ -53,13 +53,20 @@
     made.textContent = text;
     return made;
   };
-  // A message in one line that unfolds, as the last calls have it.
+  // A message in one line that unfolds, as the last calls have it, and below it its other lines.
   const message = (text) => {
-    if (text.length <= 100) return document.createTextNode(text);
-    const fold = document.createElement("details");
+    const [head, ...lines] = text.split("\n");
+    if (head.length <= 100 && !lines.length) return document.createTextNode(head);
+    const fold = document.createElement(head.length > 100 ? "details" : "span");
     fold.className = "message";
-    fold.appendChild(document.createElement("summary")).textContent = `${text.slice(0, 100)}…`;
-    fold.appendChild(document.createElement("pre")).textContent = text;
+    const short = head.length > 100 ? fold.appendChild(document.createElement("summary")) : fold;
+    short.textContent = head.length > 100 ? `${head.slice(0, 100)}…` : head;
+    for (const text of lines) {
+      const below = short.appendChild(document.createElement("span"));
+      below.className = "below";
+      below.textContent = text;
+    }
+    if (head.length > 100) fold.appendChild(document.createElement("pre")).textContent = head;
     return fold;
   };
   const asRows = (fold) => {

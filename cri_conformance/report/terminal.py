@@ -20,7 +20,8 @@ from cri_conformance.report.schema import (
     TestRecord,
 )
 from cri_conformance.report.text import because, count, known_words, one_line, tried, visible
-from cri_conformance.wire.history import CallRecord, folded, in_lines, told
+from cri_conformance.wire.history import CallRecord
+from cri_conformance.wire.lines import folded, in_lines, told
 
 #: Columns that prose is wrapped at. Calls and commands stay on lines of their own.
 WIDTH = 100

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, NotRequired, TypedDict, cast
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -67,7 +68,10 @@ class StreamRecord:
         # Copied: the stream may go on meanwhile.
         first, last, count = list(self._first), list(self._last), self.count
         kept = [*enumerate(first), *enumerate(last, count - len(last))]
-        return {"messages": count, **{str(n): as_dict(message) for n, message in kept}}
+        return {
+            "messages": count,
+            **{str(n): as_dict(message, answered=True) for n, message in kept},
+        }
 
 
 class Call(NamedTuple):
@@ -121,13 +125,6 @@ class CallRecord(TypedDict):
     left_out: NotRequired[int]  # so many calls before this one are not shown
 
 
-class Told(CallRecord):
-    """A call as a terminal tells of it."""
-
-    alike: NotRequired[int]  # so many of its thread that came after it, and say the same
-    left_out_there: NotRequired[int]  # so many calls between these are not known to say it too
-
-
 class History:
     """Calls in the order in which they ended. Safe to use from several threads."""
 
@@ -158,7 +155,10 @@ class History:
         if isinstance(outcome, Ok) and isinstance(outcome.response, Message):
             answered = outcome.response.ByteSize()
             if answered > LARGE_RESPONSE or (answered > 8192 and _many(outcome.response)):
-                words, outcome = as_dict(outcome.response), Ok(type(outcome.response)())
+                words, outcome = (
+                    as_dict(outcome.response, answered=True),
+                    Ok(type(outcome.response)()),
+                )
                 answered = LARGE_RESPONSE // 4
             size += answered
         with self._lock:
@@ -202,10 +202,11 @@ class History:
         led = earlier[-EARLIER:] + own
         chosen = _telling(led, set(about))
         threads = {ident: n for n, ident in enumerate(dict.fromkeys(c.thread for c in chosen))}
+        ids.update(*(call.ids() for call in chosen))
         places = {call.number: n for n, call in enumerate(led)}
         told, before = [], -1
         for call in chosen:
-            words = _in_words(call, threads[call.thread])
+            words = _in_words(call, threads[call.thread], ids)
             if missing := places[call.number] - before - 1:
                 words["left_out"] = missing
             told.append(words)
@@ -245,13 +246,13 @@ def _without_large_output(outcome: Ok) -> tuple[Ok, Mapping[str, int]]:
     return Ok(small), sizes
 
 
-def _in_words(call: Call, thread: int) -> CallRecord:
+def _in_words(call: Call, thread: int, ids: set[str]) -> CallRecord:
     ending = call.outcome
     if isinstance(ending, StreamRecord):
         response: dict[str, Any] | None = ending.in_words()
         code, said = ("OPENED", "") if ending.outcome is None else _in_code(ending.outcome)
     else:
-        response = as_dict(ending.response) if isinstance(ending, Ok) else None
+        response = as_dict(ending.response, ids, answered=True) if isinstance(ending, Ok) else None
         if call.words is not None:
             response = call.words
         code, said = _in_code(ending)
@@ -288,42 +289,66 @@ _MOST_ITEMS = 32
 _MOST_TEXT = 64 * 1024
 
 
-def as_dict(message: Message) -> dict[str, Any]:
+def as_dict(
+    message: Message, about: Collection[str] = (), *, answered: bool = False
+) -> dict[str, Any]:
     """A message as plain data with the contract's field names; long values cut, ids whole.
 
-    As protobuf's JSON has it, but never more than is shown: a list may have millions of items.
+    As protobuf's JSON has it, but never more than is shown: a list may have millions of items. Of
+    many those are kept that are ``about`` these ids. Of what was ``answered`` an enum's first
+    value is told too, which is not sent: a container without a state is CONTAINER_CREATED.
     """
-    return _fields(message, [_MOST_TEXT])
+    return _fields(message, _Room(_MOST_TEXT, about, answered))
 
 
-def _fields(message: Message, room: list[int]) -> dict[str, Any]:
+@dataclass
+class _Room:
+    """What is left for values, in characters, and what is told of them."""
+
+    left: int
+    about: Collection[str]
+    answered: bool
+
+
+def _fields(message: Message, room: _Room) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    for field, value in message.ListFields():
-        made[field.name] = _field(field, value, room) if room[0] > 0 else "…"
+    given = {field.name: (field, value) for field, value in message.ListFields()}
+    fields = message.DESCRIPTOR.fields
+    for field in fields:
+        if field.name in given:
+            told = _field(*given[field.name], room) if room.left > 0 else "…"
+            made[field.name] = told
+        elif (
+            field.enum_type is not None
+            and not (field.is_repeated or field.has_presence)
+            # A message that has nothing else is sent for its sake, as the state of a filter.
+            and (room.answered or len(fields) == 1)
+        ):
+            made[field.name] = _field(field, field.default_value, room)
     return made
 
 
-def _field(field: Any, value: Any, room: list[int]) -> Any:
+def _field(field: Any, value: Any, room: _Room) -> Any:
     if isinstance(value, Message):
         return _fields(value, room)
     if field.message_type is not None and hasattr(value, "items"):
         inner = field.message_type.fields_by_name["value"]
         made = {}
         for number, key in enumerate(value):
-            if number == _MOST_ITEMS or room[0] <= 0:
+            if number == _MOST_ITEMS or room.left <= 0:
                 made["…"] = f"{len(value)} entries"
                 break
             made[_text(str(key), room)] = _field(inner, value[key], room)
         return made
     if not isinstance(value, str | bytes) and hasattr(value, "extend"):
         items = []
-        for number, item in enumerate(value):
-            if number == _MOST_ITEMS or room[0] <= 0:
+        for number, item in enumerate(_first(value, room.about)):
+            if number == _MOST_ITEMS or room.left <= 0:
                 items.append(f"… ({len(value)} items)")
                 break
             items.append(_field(field, item, room))
         return items
-    room[0] -= 8
+    room.left -= 8
     if isinstance(value, str):
         return _text(value, room)
     if isinstance(value, bytes):
@@ -336,12 +361,27 @@ def _field(field: Any, value: Any, room: list[int]) -> Any:
     return value
 
 
-def _text(value: str, room: list[int], size: int = 0) -> str:
-    room[0] -= min(len(value), _LONGEST)
+def _text(value: str, room: _Room, size: int = 0) -> str:
+    room.left -= min(len(value), _LONGEST)
     if len(value) > _LONGEST or size > _LONGEST:
         unit = f"{size} bytes" if size else f"{len(value)} characters"
         return f"{value[:_LONGEST]}… ({unit})"
     return value
+
+
+def _first(items: Any, about: Collection[str]) -> Any:
+    """Of more items than are kept those before the others that are about these ids."""
+    if len(items) <= _MOST_ITEMS or not about:
+        return items
+    return sorted(items, key=lambda item: not any(one in about for one in _ids_of(item)))
+
+
+def _ids_of(item: Any) -> Iterator[str]:
+    """The ids of an item of a list, and of the sandbox that it is in."""
+    for name in ("id", "pod_sandbox_id"):
+        yield getattr(item, name, "")
+    if (attributes := getattr(item, "attributes", None)) is not None:
+        yield getattr(attributes, "id", "")
 
 
 def _many(message: Message) -> bool:
@@ -352,93 +392,3 @@ def _many(message: Message) -> bool:
         and len(value) > MANY_ITEMS
         for _, value in message.ListFields()
     )
-
-
-#: Characters that a line leaves to the request at least: a field with an id.
-_REQUEST = 28
-
-
-def folded(transcript: Iterable[CallRecord]) -> list[Told]:
-    """A transcript for a terminal: of calls of a thread that are all alike the first and the last.
-
-    One that is repeated for a minute would hide those that tell why.
-    """
-    calls = [cast("Told", call.copy()) for call in transcript]
-    runs: dict[int, list[Told]] = defaultdict(list)
-    hidden: set[int] = set()
-
-    def over(run: list[Told]) -> None:
-        if len(run) > 3:
-            run[0]["alike"] = len(run) - 2
-            run[0]["left_out_there"] = sum(call.get("left_out", 0) for call in run[1:-1])
-            hidden.update(map(id, run[1:-1]))
-        run.clear()
-
-    for call in calls:
-        run = runs[call["thread"]]
-        if run and _says(run[0]) != _says(call):
-            over(run)
-        run.append(call)
-    for run in runs.values():
-        over(run)
-    return [call for call in calls if id(call) not in hidden]
-
-
-def _says(call: CallRecord) -> tuple[Any, ...]:
-    return call["rpc"], call["request"], call["outcome"], call["response"], call["message"]
-
-
-def told(transcript: Iterable[Told]) -> int:
-    """How many calls a transcript for a terminal tells of."""
-    return sum(1 + call.get("alike", 0) for call in transcript)
-
-
-def in_lines(transcript: Iterable[CallRecord], width: int = 100) -> list[str]:
-    """A transcript for a terminal: one call a line, and where calls are left out how many."""
-    lines = []
-    for call in transcript:
-        if left_out := call.get("left_out"):
-            lines.append(f"… {_left_out(left_out)} …")
-        lines.append(in_line(call, width))
-        if alike := cast("Told", call).get("alike"):
-            left_out = cast("Told", call).get("left_out_there", 0)
-            also = f", {_left_out(left_out)}" if left_out else ""
-            lines.append(f"{_thread(call)}… {alike} more like it{also} …")
-    return lines
-
-
-def _left_out(number: int) -> str:
-    return f"{number} {'call' if number == 1 else 'calls'} left out"
-
-
-def in_line(call: CallRecord, width: int) -> str:
-    """A call, cut to ``width``, but not its outcome."""
-    when = f"{_thread(call)}{call['at']:9.3f}s {call['seconds'] * 1000:8.1f}ms "
-    said = call["message"] or _brief(call["response"])
-    answer = f" → {call['outcome']} {said}".rstrip()
-    # A long request leaves the answer its first word, with that of what was said.
-    room = width - len(when) - len(call["rpc"]) - len("()") - len(f" → {call['outcome']} ")
-    request = _cut(_brief(call["request"]), max(room, _REQUEST))
-    return _cut(f"{when}{call['rpc']}({request}){answer}", width)
-
-
-def _thread(call: CallRecord) -> str:
-    return f"[thread {call['thread']}] " if call["thread"] else ""
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def _brief(message: dict[str, Any] | None) -> str:
-    if not message:
-        return ""
-    return ", ".join(f"{key}={_value(value)}" for key, value in message.items())
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + _brief(value) + "}"
-    if isinstance(value, str) and len(value) == 64 and value.isalnum():
-        return f"{value[:12]}…"
-    return repr(value) if isinstance(value, str) else str(value)

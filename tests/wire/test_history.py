@@ -7,7 +7,8 @@ import threading
 
 from cri_conformance.api import types
 from cri_conformance.wire import history
-from cri_conformance.wire.history import History, folded, in_lines
+from cri_conformance.wire.history import History
+from cri_conformance.wire.lines import folded, in_lines
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, Unknown
 
 ID = 64 * "a"
