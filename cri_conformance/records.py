@@ -28,7 +28,7 @@ from cri_conformance.report.text import visible
 from cri_conformance.selection import selected
 from cri_conformance.settings import Settings
 from cri_conformance.target import Target
-from cri_conformance.wire.history import CallRecord
+from cri_conformance.wire.history import CallRecord, bounded
 from cri_conformance.wire.lines import folded, in_lines
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
@@ -39,8 +39,6 @@ TABLE = pytest.StashKey[list[dict[str, str]]]()
 
 #: Characters of what a failing test shows, and of one text in its record.
 LONGEST = 64 * 1024
-#: Characters of all values in a transcript: the oldest calls lose theirs first.
-MOST_TOLD = 512 * 1024
 #: Bytes of the runtime's log that a failure shows at most.
 LOG_EXCERPT = 16_384
 
@@ -95,14 +93,16 @@ def attach(
         record["verdict"] in (Verdict.BROKEN, Verdict.KNOWN, Verdict.WARNED, Verdict.ERROR)
         for record in clauses
     )
-    transcript = _bounded(_story(target, judge, error)) if target and story else []
+    # A campaign's findings have each its own calls, and its own way to be seen again.
+    tells = blame in ("environment", "suite") or judge is None or judge.one_story
+    transcript = bounded(_story(target, judge, error)) if target and story and tells else []
     replay = replay_command(settings, clauses, "" if ours else _path_from_here(item))
     if isinstance(error, Violation):
         report.longrepr = failure_text(
             error.clause, error.permitted, error.actual, transcript, replay
         ) + _notes(call)
     elif isinstance(error, Misbehaved):
-        report.longrepr = message
+        report.longrepr = error.details or message
     elif error is not None and blame:
         lead = "the suite is wrong" if blame == "suite" else "no verdict"
         traced = report.longrepr if blame == "suite" else None
@@ -148,17 +148,6 @@ def _story(target: Target, judge: Judge | None, error: BaseException | None) -> 
     return history.transcript(judge.mark if judge else 0)
 
 
-def _bounded(transcript: list[CallRecord]) -> list[CallRecord]:
-    """The same calls, the older ones without what they said where that is too much."""
-    left = MOST_TOLD
-    for call in reversed(transcript):
-        if left <= 0:
-            call["request"], call["response"] = {"…": "left out"}, None
-        call["message"] = call["message"][:LONGEST]
-        left -= len(str(call["request"])) + len(str(call["response"])) + len(call["message"])
-    return transcript
-
-
 def node_id(item: pytest.Item) -> str:
     """A test's node id; pytest-xdist may have put its group behind it."""
     group = item.get_closest_marker("xdist_group")
@@ -193,14 +182,14 @@ def has_cause(error: BaseException | None, *kinds: type[BaseException]) -> bool:
 
 
 def replay_command(settings: Settings, clauses: list[ClauseRecord], path: str = "") -> str:
-    """The one command that shows the first failing clause again.
+    """The one command that shows the first failing clause again; of a campaign all of it.
 
     ``path`` is the file of a vendor's own test: without one the suite that ships is run.
     """
     worst_first = sorted(clauses, key=lambda record: rank(Verdict(record["verdict"])))
     pattern = worst_first[0]["clause"] if worst_first else ""
     words = ["pytest", *settings.options(), f"--cri-report={settings.replay_report}"]
-    words += [f"--cri-clause={pattern}"] if pattern else []
+    words += [f"--cri-clause={pattern}"] if pattern and not settings.fuzz else []
     return shlex.join([*words, path] if path else words)
 
 

@@ -43,6 +43,11 @@ class Budget:
     def __str__(self) -> str:
         return f"{self.seconds:g} s" if self.seconds else count(self.steps, "step")
 
+    @property
+    def option(self) -> str:
+        """As --cri-fuzz has it."""
+        return f"{self.seconds:g}s" if self.seconds else str(self.steps)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -125,6 +130,9 @@ class Settings:
             found.append("--cri-shared-node")
         if self.nightly:
             found.append(f"--cri-depth={self.depth}")
+        if self.fuzz:
+            found.append(f"--cri-fuzz={self.fuzz.option}")
+            found += [f"--cri-fuzz-modes={','.join(self.fuzz_modes)}"] * bool(self.fuzz_modes)
         return [*found, f"--cri-seed={self.seed}"]
 
 

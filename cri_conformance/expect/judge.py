@@ -49,6 +49,9 @@ class Rules:
 class Judge:
     """Judges one test's clauses. Safe to use from several threads."""
 
+    #: Whether the calls of the test are the story of what it found.
+    one_story = True
+
     def __init__(
         self, rules: Rules, bound: Collection[str], now: Callable[[], int] = lambda: 0
     ) -> None:
@@ -180,15 +183,20 @@ class Judge:
             self._write(clause_id, Verdict.HELD)
             return
         said, came = _line(permitted), _line(actual)
+        violation = violation_of(judged)(said, came, tuple(about))
         if judged.level is Level.SHOULD and not self.rules.strict:
             self._write(clause_id, Verdict.WARNED, said, came)
+            self.warned(violation)
         elif clause_id in self.rules.known:
             self._write(clause_id, Verdict.KNOWN, said, came, self.rules.known[clause_id])
         else:
             self._write(clause_id, Verdict.BROKEN, said, came)
             self.story = (self.mark, self._now())
-            self.broken = violation_of(judged)(said, came, tuple(about))
-            raise self.broken
+            self.broken = violation
+            raise violation
+
+    def warned(self, violation: Violation) -> None:
+        """A SHOULD was not kept, which is written down: the test goes on."""
 
     # -- no verdict ----------------------------------------------------------------
 

@@ -39,7 +39,12 @@ def violation_of(clause: Clause) -> type[Violation]:
 
 
 class Misbehaved(Exception):
-    """The runtime is to blame, by no single clause: it crashed, hung, or left something behind."""
+    """The runtime is to blame, by no single clause: it crashed, hung, or left something behind.
+
+    ``details`` is what a terminal shows of it, if that is more than a line.
+    """
+
+    details = ""
 
 
 class SuiteMistake(Exception):

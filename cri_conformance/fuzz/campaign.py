@@ -35,6 +35,7 @@ from cri_conformance.fuzz.story import Story
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.fuzz.trying import Bench, Trying, stays_away
 from cri_conformance.fuzz.turns import TurnOver, Turns
+from cri_conformance.fuzz.words import failures
 from cri_conformance.malformed.oracle import Misbehaviour, panic_of
 from cri_conformance.report.files import write_text
 from cri_conformance.report.text import count, one_line, tried
@@ -58,12 +59,18 @@ PERMITTED = {
 }
 #: Seconds between two lines of progress, and between two states of the report's file.
 LINE_EVERY, SAVE_EVERY = 10.0, 2.0
+#: How much more time lies between two of these than one takes.
+SAVE_SELDOM = 100
 #: Why something was not tried again.
 _FOR_GOOD = "what it left is there for good"
 
 
 class CampaignFailed(Misbehaved):
     """What a campaign found fails the run."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("; ".join(finding.line() for finding in findings))
+        self.details = failures(findings)
 
 
 class Campaign:
@@ -376,9 +383,9 @@ class Campaign:
         if self.interrupted:
             # Amid trying what was left: all the rest had to be done first.
             raise KeyboardInterrupt
-        failures = [finding for finding in self.findings.values() if finding.counts]
-        if failures:
-            raise CampaignFailed("; ".join(finding.line() for finding in failures))
+        counted = [finding for finding in self.findings.values() if finding.counts]
+        if counted:
+            raise CampaignFailed(counted)
 
     def _finish(self, players: Sequence[Player]) -> None:
         """Clean up, and tell what is left all the same."""
@@ -419,11 +426,13 @@ class Campaign:
         self._tell()
         seconds = self.meter.seconds
         if self._progress and (now or seconds >= self._next_save):
-            self._next_save = seconds + SAVE_EVERY
             try:
                 write_text(self._progress, json.dumps(self.plain()))
             except OSError as error:
                 self._said(f"can't write {self._progress}: {error.strerror}")
+            # With the calls of many findings it is large.
+            took = self.meter.seconds - seconds
+            self._next_save = seconds + max(SAVE_EVERY, SAVE_SELDOM * took)
 
     def _tell(self) -> None:
         self.meter.calls = self.target.client.history.mark() + self.meter.unrecorded
@@ -448,6 +457,7 @@ class Campaign:
             "unplayed": self._turns.unplayed(self.meter.modes),
             **self.meter.plain(),
             "line": self.line(),
+            "clauses": list(self.judge.records.values()),
             "findings": [finding.plain() for finding in self.findings.values()],
         }
 

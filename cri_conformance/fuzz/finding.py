@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from cri_conformance.wire.history import Call, CallRecord, History
+from cri_conformance.wire.history import Call, CallRecord, History, bounded
 
 
 class Kind(StrEnum):
@@ -71,6 +71,8 @@ class Finding:
     reason: str = ""
     link: str = ""
     folder: str = ""
+    #: The command that plays it again; "" if there is nothing to play.
+    replay: str = ""
 
     @property
     def counts(self) -> bool:
@@ -102,7 +104,7 @@ class Finding:
 
         ``about``: ids of the objects that it is about.
         """
-        self.calls = history.transcript(mark, about, until)
+        self.calls = bounded(history.transcript(mark, about, until))
         self.raw = [call for call in history.since(mark) if until is None or call.number <= until]
 
     def line(self) -> str:
@@ -129,4 +131,6 @@ class Finding:
             **self.tried,
             "times": self.times,
             "folder": self.folder,
+            "replay": self.replay,
+            "transcript": self.calls,
         }

@@ -35,6 +35,8 @@ def key_of(error: Violation) -> Key:
 class CampaignJudge(Judge):
     """Judges any clause. What is in ``muted`` was found before: it is counted, and no more."""
 
+    one_story = False
+
     def __init__(self, rules: Rules, now: Callable[[], int] = lambda: 0) -> None:
         super().__init__(rules, rules.register.clauses, now)
         self.muted: Counter[Key] = Counter()
@@ -60,6 +62,11 @@ class CampaignJudge(Judge):
                 raise
             self.muted[key] += 1
             self.broken = None
+
+    def warned(self, violation: Violation) -> None:
+        # It fails no run, and who wants to mend it must be able to see it again.
+        if violation.clause.id not in self.rules.known:
+            raise violation
 
     def unjudged(self) -> list[str]:
         """None: a campaign judges what it comes by."""

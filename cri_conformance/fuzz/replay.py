@@ -32,12 +32,13 @@ from cri_conformance.fuzz.restarting import restarts
 from cri_conformance.fuzz.story import at_pace
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.fuzz.trying import Bench, shows
-from cri_conformance.report.text import count, one_line, visible
+from cri_conformance.fuzz.words import failure
+from cri_conformance.report.text import one_line, visible
 from cri_conformance.settings import Settings
 from cri_conformance.target import Preparation, Target, TargetError, connect, of_option
 from cri_conformance.wire.history import CallRecord
 from cri_conformance.wire.leaks import Leaks
-from cri_conformance.wire.lines import folded, in_lines, told
+from cri_conformance.wire.lines import folded, in_lines
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
 
 #: Calls that a test shows when it fails, the last ones.
@@ -191,20 +192,9 @@ def check(target: Target, document: dict[str, Any]) -> None:
 
 
 def _failure(document: dict[str, Any], came: _Came) -> str:
-    what = document["kind"]
-    if document["clause"]:
-        clause = register().clauses[document["clause"]]
-        what = f"{clause.id} ({clause.level}): {clause.text}"
-    shown = folded(came.calls)[-_CALLS:]
-    return "\n".join(
-        [
-            what,
-            f"  permitted: {visible(document['permitted'])}",
-            f"  got:       {visible(came.actual or document['actual'])}",
-            f"  {count(told(shown), 'call')}, the last one last:",
-            *(f"    {visible(line)}" for line in in_lines(shown, width=160)),
-        ]
-    )
+    permitted, actual = document["permitted"], came.actual or document["actual"]
+    what, clause = document["kind"], document["clause"]
+    return "\n".join(failure(what, clause, permitted, actual, came.calls, _CALLS))
 
 
 def run(path: Path, settings: Settings, ending: Callable[[], None] = lambda: None) -> int:

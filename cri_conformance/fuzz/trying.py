@@ -68,8 +68,9 @@ class Bench:
     in_time: str = ""
     #: Whether a story is whole for all that.
     in_time_too: bool = False
-    #: What went wrong this time, if it was the same.
+    #: What went wrong this time, if it was the same; of a clause also what it permits.
     actual: str = ""
+    permitted: str = ""
 
     def played(self, left_out: str) -> str:
         """What is missing of a story of which so much was left out."""
@@ -225,6 +226,8 @@ class Trying:
             # Not what the bench makes to clean up.
             if again and keep:
                 finding.keep(history, mark)
+                if bench.permitted:
+                    finding.permitted, finding.actual = bench.permitted, bench.actual
                 # It was of another story.
                 finding.in_time_too = False
             finding.in_time_too |= again and bool(bench.in_time)
@@ -244,10 +247,10 @@ def shows(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
     try:
         bench.missing = bench.played(mode.play(bench, story))
     except Violation as error:
-        bench.actual = error.actual
+        bench.permitted, bench.actual = error.permitted, error.actual
         return error.clause.id == finding.clause and cause_of(error.actual) == finding.cause
     except Unspoken as error:
-        bench.actual = error.actual
+        bench.permitted, bench.actual = error.permitted, error.actual
         return not finding.clause and cause_of(error.actual) == finding.cause
     except Misbehaviour as error:
         bench.actual = error.actual

@@ -15,6 +15,7 @@ import json
 import os
 import pprint
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ from cri_conformance.fuzz import crictl
 from cri_conformance.fuzz.finding import Finding
 from cri_conformance.fuzz.restarting import restarts
 from cri_conformance.report.files import write_text
-from cri_conformance.report.text import tried, visible
+from cri_conformance.report.text import REPLAY_OPTIONS, tried, visible
 from cri_conformance.settings import FINDING_TEST, Settings
 from cri_conformance.target import Facts
 from cri_conformance.wire.history import Call, StreamRecord
@@ -52,6 +53,7 @@ def finding(found: Finding, facts: Facts, settings: Settings) -> None:
     """Write a finding, unless what is there of another campaign has fewer steps. Raises OSError."""
     folder = settings.fuzz_dir / "findings" / _plain(f"{kind_of(facts)}-{found.name}")
     found.folder = str(folder)
+    found.replay = _replay(found, settings)
     with _alone_in(folder):
         replay = folder / "replay.json"
         if not replay.exists() or not 0 < _steps_in(replay) < found.steps:
@@ -86,6 +88,13 @@ def _write(found: Finding, folder: Path, facts: Facts, settings: Settings) -> No
         return
     if text := crictl.script(found.line(), _telling(found.raw)):
         write_text(script, text)
+
+
+def _replay(found: Finding, settings: Settings) -> str:
+    if not found.steps:
+        return ""
+    told = [one for one in settings.options() if one.partition("=")[0] in REPLAY_OPTIONS]
+    return shlex.join(["cri-conformance", "replay", found.folder, *told])
 
 
 def document(found: Finding, facts: Facts) -> dict[str, object]:

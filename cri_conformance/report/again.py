@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one command that shows a broken clause again."""
+"""The one command that shows a clause's verdict again."""
 
 from __future__ import annotations
 
-import shlex
-
 from cri_conformance.contract.verdict import Verdict
-from cri_conformance.report.schema import Finding, Results
-from cri_conformance.report.text import REPLAY_OPTIONS
+from cri_conformance.report.findings import of_clauses
+from cri_conformance.report.schema import Results
 
 
 def commands(results: Results) -> dict[str, str]:
@@ -18,27 +16,8 @@ def commands(results: Results) -> dict[str, str]:
         for record in test["clauses"]
         if record["verdict"] == Verdict.BROKEN
     }
-    for campaign in reversed(results["campaigns"]):
-        for finding in reversed(campaign["findings"]):
-            if finding["clause"] in found and (command := of_finding(finding, results)):
-                found[finding["clause"]] = command
+    for clause, findings in of_clauses(results["campaigns"]).items():
+        replay = next((one["replay"] for one in findings if one["replay"]), "")
+        if clause in found and replay:
+            found[clause] = replay
     return found
-
-
-def of_finding(finding: Finding, results: Results) -> str:
-    """How a finding is played again; "" if there is nothing to play."""
-    if not finding["steps"] or not finding["folder"]:
-        return ""
-    return shlex.join(
-        ["cri-conformance", "replay", finding["folder"], *_told(results["suite"]["command"])]
-    )
-
-
-def _told(command: str) -> list[str]:
-    words = shlex.split(command)
-    told = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        option, equals, value = word.partition("=")
-        if option in REPLAY_OPTIONS:
-            told.append(f"{option}={value if equals else following}")
-    return told

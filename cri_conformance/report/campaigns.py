@@ -10,7 +10,14 @@ from typing import Any
 
 from cri_conformance.report.schema import Campaign
 
-_FINDING: dict[str, Any] = {"cause": "", "reason": "", "link": "", "given_up": []}
+_FINDING: dict[str, Any] = {
+    "cause": "",
+    "reason": "",
+    "link": "",
+    "given_up": [],
+    "replay": "",
+    "transcript": [],
+}
 
 
 def file(folder: Path, worker: str) -> Path:

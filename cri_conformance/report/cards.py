@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cri_conformance.report.brief import whole
-from cri_conformance.report.schema import ClauseResult, TestRecord
+from cri_conformance.report.schema import ClauseResult, Finding, TestRecord
 from cri_conformance.report.text import took, visible
 from cri_conformance.report.timeline import Timeline, timeline
 from cri_conformance.wire import brief
@@ -21,7 +21,7 @@ CALLS = 12
 RICH = 20
 #: Characters that a row shows of a request, of an answer, and of each line below it: most say
 #: little, and there are many rows.
-REQUEST, ANSWER, BELOW = 180, 80, 160
+REQUEST, ANSWER, BELOW = 120, 80, 130
 #: Characters of a line for an earlier call, and of each of its messages once it is looked at:
 #: a page of 20,000 calls must stay one that can be opened.
 LINE, EARLIER = 200, 400
@@ -76,13 +76,30 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A campaign's finding, with the calls that led there."""
+
+    finding: Finding
+    story: Story
+
+    @property
+    def link(self) -> str:
+        """Where a known one is tracked, if that is an address to follow."""
+        return address(self.finding["link"])
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
-    """A clause with the test that speaks for it; ``also`` are other tests that found the same."""
+    """A clause with the test that speaks for it; ``also`` are other tests that found the same.
+
+    Where a campaign broke it, what that found stands in the test's place.
+    """
 
     clause: ClauseResult
     test: TestRecord | None
     also: list[str]
     story: Story
+    found: list[Found]
 
     @property
     def link(self) -> str:
@@ -108,11 +125,16 @@ class Trouble:
 
 
 def cards(
-    clauses: Iterable[ClauseResult], tests: Iterable[TestRecord], verdict: str, rich: int = 0
+    clauses: Iterable[ClauseResult],
+    tests: Iterable[TestRecord],
+    verdict: str,
+    rich: int = 0,
+    findings: Mapping[str, list[Finding]] | None = None,
 ) -> list[Card]:
     """A card for each clause with this verdict, in the order of the contract.
 
-    The first ``rich`` of them have rows for their last calls, all others lines.
+    The first ``rich`` of them have rows for their last calls, all others lines. ``findings`` of
+    campaigns by clause.
     """
     speaking: dict[str, list[TestRecord]] = {}
     for test in tests:
@@ -120,7 +142,12 @@ def cards(
             if record["verdict"] == verdict:
                 speaking.setdefault(record["clause"], []).append(test)
     return [
-        _card(clause, speaking.get(clause["id"], []), CALLS if number < rich else 0)
+        _card(
+            clause,
+            speaking.get(clause["id"], []),
+            (findings or {}).get(clause["id"], []),
+            CALLS if number < rich else 0,
+        )
         for number, clause in enumerate(one for one in clauses if one["verdict"] == verdict)
     ]
 
@@ -143,13 +170,21 @@ def troubles(tests: Iterable[TestRecord]) -> list[Trouble]:
     ]
 
 
-def _card(clause: ClauseResult, tests: list[TestRecord], rows: int) -> Card:
+def found(finding: Finding, rows: int = CALLS) -> Found:
+    """A campaign's finding."""
+    return Found(finding, story(finding["transcript"], rows))
+
+
+def _card(
+    clause: ClauseResult, tests: list[TestRecord], findings: list[Finding], rows: int
+) -> Card:
     test = tests[0] if tests else None
     return Card(
         clause=clause,
         test=test,
         also=[other["test"] for other in tests[1:]],
         story=story(test["transcript"] if test else [], rows),
+        found=[found(finding, rows) for finding in findings],
     )
 
 

@@ -20,6 +20,7 @@ from cri_conformance.contract.profiles import profile_of
 from cri_conformance.contract.register import Register
 from cri_conformance.contract.verdict import ClauseRecord, Reason, Verdict, untested, worst
 from cri_conformance.report.baseline import against
+from cri_conformance.report.findings import of_clauses
 from cri_conformance.report.profiles import AS_OF, evaluate
 from cri_conformance.report.schema import (
     SCHEMA_VERSION,
@@ -105,6 +106,7 @@ class Collector:
             self._clause(clause, found[clause.id], about, where)
             for clause in self._register.clauses.values()
         ]
+        _as_found(clauses, played)
         stale = [
             clause["id"]
             for clause in clauses
@@ -169,6 +171,15 @@ class Collector:
             came=clause.came,
             flaky=expected.flaky if expected else "",
         )
+
+
+def _as_found(clauses: list[ClauseResult], played: list[Campaign]) -> None:
+    """Of a campaign's findings the first speaks, as it was made smaller: its calls are told."""
+    findings = of_clauses(played)
+    for clause in clauses:
+        if clause["verdict"] in (Verdict.BROKEN, Verdict.WARNED) and clause["id"] in findings:
+            first = findings[clause["id"]][0]
+            clause["permitted"], clause["actual"] = first["permitted"], first["actual"]
 
 
 def _unspoken(clause: Clause, bound: bool, chosen: bool, suite: Suite) -> str:

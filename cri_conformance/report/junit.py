@@ -17,10 +17,11 @@ from typing import TypedDict
 from xml.etree import ElementTree
 
 from cri_conformance.contract.verdict import Verdict
-from cri_conformance.report import again
 from cri_conformance.report.files import write_text
+from cri_conformance.report.findings import distinct, is_breach, of_clauses
 from cri_conformance.report.schema import ClauseResult, Finding, Results, TestRecord
 from cri_conformance.report.text import because, one_line, visible
+from cri_conformance.wire.history import CallRecord
 from cri_conformance.wire.lines import in_lines
 
 #: What a case says at most: a file of some MiB is refused by some servers.
@@ -58,14 +59,16 @@ def render(results: Results, foreign: Iterable[Foreign] = ()) -> str:
     ):
         ElementTree.SubElement(properties, "property", name=key, value=_text(value, 1000))
     speaking, times = _speaking(results["tests"])
+    findings = of_clauses(results["campaigns"])
     for clause in results["clauses"]:
         if not clause["reason"].endswith("not selected"):
-            _clause(suite, clause, speaking.get((clause["id"], clause["verdict"])), times)
+            spoken = speaking.get((clause["id"], clause["verdict"]))
+            _clause(suite, clause, spoken, findings.get(clause["id"], []), times)
     _counted(suite)
-    if found := _by_name(results):
+    if found := [one for one in distinct(results["campaigns"]) if not is_breach(one)]:
         suite = _suite(suites, "found by the campaign", results)
-        for name, finding in found.items():
-            _finding(suite, name, finding, again.of_finding(finding, results))
+        for finding in found:
+            _finding(suite, finding)
         _counted(suite)
     others = [*_without_clauses(results["tests"]), *foreign]
     if others:
@@ -116,6 +119,7 @@ def _clause(
     suite: ElementTree.Element,
     clause: ClauseResult,
     test: TestRecord | None,
+    findings: list[Finding],
     times: Mapping[str, float],
 ) -> None:
     verdict = clause["verdict"]
@@ -141,7 +145,7 @@ def _clause(
         failure = ElementTree.SubElement(
             case, "failure", type=f"{clause['level']} {clause['kind']}", message=visible(against)
         )
-        details = test["details"] if test else ""
+        details = test["details"] if test and not findings else ""
         failure.text = _text(f"{clause['text']}\n\n{details or against}", DETAILS)
     elif verdict == Verdict.ERROR:
         told = test["message"] if test and test["message"] else clause["reason"]
@@ -158,55 +162,60 @@ def _clause(
     elif verdict == Verdict.NOT_EXERCISED:
         told = one_line(clause["reason"], 600)
         ElementTree.SubElement(case, "skipped", type="not exercised", message=told)
-    said = _story(clause, test, against)
+    said = _story(clause, test, findings, against)
     if said:
         ElementTree.SubElement(case, "system-out").text = _text(said, 4 * DETAILS)
 
 
-def _story(clause: ClauseResult, test: TestRecord | None, against: str) -> str:
+def _story(
+    clause: ClauseResult, test: TestRecord | None, findings: list[Finding], against: str
+) -> str:
     if clause["verdict"] == Verdict.RECORDED:
         return f"seen: {clause['actual']}"
-    if test is None or clause["verdict"] in (Verdict.HELD, Verdict.NOT_EXERCISED):
+    if clause["verdict"] in (Verdict.HELD, Verdict.NOT_EXERCISED):
+        return ""
+    if findings:
+        return "\n\n".join([clause["text"], *map(_told, findings)])
+    if test is None:
         return ""
     lines = [clause["text"], against, f"found by {test['test']}"]
-    if test["replay"]:
-        lines += ["", "see it again with:", test["replay"]]
-    if calls := test["transcript"]:
-        earlier = len(calls) - CALLS
-        more = f" ({earlier} earlier ones stand in results.json)" if earlier > 0 else ""
-        lines += ["", f"the calls that led there{more}:", *in_lines(calls[-CALLS:], 240)]
+    lines += _seen_again(test["replay"], test["transcript"])
     if test["log"]:
         lines += ["", "the runtime's log meanwhile:", test["log"][-LOG:]]
     return "\n".join(lines)
 
 
-def _by_name(results: Results) -> dict[str, Finding]:
-    """What campaigns found that no clause tells of: once, whichever process found it."""
-    found: dict[str, Finding] = {}
-    for one in (one for campaign in results["campaigns"] for one in campaign["findings"]):
-        name = one_line(f"{one['clause'] or one['kind']}: {one['cause']}")
-        of_clause = one["kind"] == "clause" or (one["kind"] == "open" and one["clause"])
-        # Of several that are alike that one stays which counts.
-        if not of_clause and (name not in found or one["counts"]):
-            found[name] = one
-    return found
-
-
-def _finding(suite: ElementTree.Element, name: str, finding: Finding, replay: str) -> None:
-    case = ElementTree.SubElement(suite, "testcase", classname="campaign", name=name, time="0.000")
+def _told(finding: Finding) -> str:
+    """A campaign's finding: what came, how to see it again, the calls that led there."""
     what = one_line(finding["clause"] or finding["kind"])
     permitted, actual = (one_line(finding[key], 300) for key in ("permitted", "actual"))
-    against = f"{what}: permitted {permitted}; got {actual}"
+    lines = [f"{what}: permitted {permitted}; got {actual}"]
+    return "\n".join([*lines, *_seen_again(finding["replay"], finding["transcript"])])
+
+
+def _seen_again(replay: str, calls: list[CallRecord]) -> list[str]:
+    lines = ["", "see it again with:", replay] if replay else []
+    if calls:
+        earlier = len(calls) - CALLS
+        more = f" ({earlier} earlier ones stand in results.json)" if earlier > 0 else ""
+        lines += ["", f"the calls that led there{more}:", *in_lines(calls[-CALLS:], 240)]
+    return lines
+
+
+def _finding(suite: ElementTree.Element, finding: Finding) -> None:
+    """A case for what no clause's case tells of."""
+    name = one_line(f"{finding['clause'] or finding['kind']}: {finding['cause']}")
+    case = ElementTree.SubElement(suite, "testcase", classname="campaign", name=name, time="0.000")
+    said = _told(finding)
+    against = said.partition("\n")[0]
     if finding["counts"]:
-        failure = ElementTree.SubElement(
-            case, "failure", type=one_line(finding["kind"]), message=against
-        )
-        failure.text = _text(f"{against}\n\nsee it again with:\n{replay}".rstrip(), DETAILS)
+        kind = one_line(finding["kind"])
+        failure = ElementTree.SubElement(case, "failure", type=kind, message=against)
+        failure.text = _text("\n".join([against, *_seen_again(finding["replay"], [])]), DETAILS)
     elif finding["reason"]:
         told = f"known: {because(finding['reason'], finding['link'])}; {against}"
         ElementTree.SubElement(case, "skipped", type="known", message=one_line(told, 900))
-    else:
-        ElementTree.SubElement(case, "system-out").text = _text(against, DETAILS)
+    ElementTree.SubElement(case, "system-out").text = _text(said, 4 * DETAILS)
 
 
 def _without_clauses(tests: Iterable[TestRecord]) -> Iterable[Foreign]:

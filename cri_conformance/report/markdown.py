@@ -12,12 +12,16 @@ from pathlib import Path
 from cri_conformance.contract.verdict import Verdict
 from cri_conformance.report import again, campaigns, reasons
 from cri_conformance.report.files import write_text
-from cri_conformance.report.schema import Baseline, Results
-from cri_conformance.report.text import because, one_line, took, tried
+from cri_conformance.report.findings import distinct, is_breach, of_clauses
+from cri_conformance.report.schema import Baseline, ClauseResult, Finding, Results
+from cri_conformance.report.text import because, count, one_line, took, tried, visible
 from cri_conformance.report.view import banner
+from cri_conformance.wire.lines import folded, in_lines, told
 
 #: Entries of one sort that are listed: GitHub takes no more than 1 MiB.
 SHOWN = 25
+#: Calls that are listed of each of a campaign's findings.
+CALLS = 12
 
 
 def write(results: Results, path: Path) -> None:
@@ -50,7 +54,7 @@ def render(results: Results) -> str:
     base = results["baseline"]
     if base["source"]:
         who = code(f"{base['runtime_name']} {base['runtime_version']}")
-        counts = [f"{len(ids)} {told}" for told, ids in _against(base) if ids]
+        counts = [f"{len(ids)} {told}" for told, ids in _baseline(base) if ids]
         lines += ["", f"Against the baseline ({who}): {', '.join(counts) or 'nothing otherwise'}."]
     by_state: dict[str, list[str]] = {}
     for profile in results["profiles"]:
@@ -63,19 +67,20 @@ def render(results: Results) -> str:
         for verdict in Verdict
     }
     replays = again.commands(results)
+    findings = of_clauses(results["campaigns"])
     if of[Verdict.BROKEN]:
         lines += ["", "### Broken", ""]
         for clause in of[Verdict.BROKEN][:SHOWN]:
-            lines += [
+            lines.append(
                 f"- {code(clause['id'])} ({clause['level']}"
-                f"{', new' if clause['id'] in base['new'] else ''}): {_prose(clause['text'])}",
-                f"  - permitted: {code(clause['permitted'])}",
-                f"  - seen: {code(clause['actual'])}",
-            ]
-            if replay := replays.get(clause["id"]):
-                lines.append(f"  - again: {code(replay, 1000)}")
+                f"{', new' if clause['id'] in base['new'] else ''}): {_prose(clause['text'])}"
+            )
+            for finding in findings.get(clause["id"], []):
+                lines += _came(finding)
+            if clause["id"] not in findings:
+                lines += _against(clause, replays.get(clause["id"], ""))
         lines += _rest(len(of[Verdict.BROKEN]))
-    lines += _found(results)
+    lines += _found(results, {clause["id"] for clause in of[Verdict.BROKEN]})
     if results["stale"]:
         lines += ["", "### Expected to break, and held", ""]
         lines += [f"- {code(name)}: remove its entry" for name in results["stale"][:SHOWN]]
@@ -100,9 +105,13 @@ _ORDER = ("held", "broken", "known", "warned", "recorded", "error", "not exercis
 _BLAMES = {"environment": "environment or runtime", "suite": "mistake of the suite"}
 
 
-def _found(results: Results) -> list[str]:
-    """What campaigns found, and how to see it again."""
-    findings = [finding for campaign in results["campaigns"] for finding in campaign["findings"]]
+def _found(results: Results, broken: set[str]) -> list[str]:
+    """What campaigns found beside breaches of what is broken, and how to see it again."""
+    findings = [
+        finding
+        for finding in distinct(results["campaigns"])
+        if not (is_breach(finding) and finding["clause"] in broken)
+    ]
     notes = [note for campaign in results["campaigns"] for note in campaigns.notes(campaign)]
     lines = [f"\nThe campaign {_prose(note)}." for note in notes]
     if not findings:
@@ -112,21 +121,38 @@ def _found(results: Results) -> list[str]:
     for finding in findings[:SHOWN]:
         what = finding["clause"] or finding["kind"]
         fails = "" if finding["counts"] else " (known)" if finding["reason"] else " (fails no run)"
-        lines += [
-            f"- {code(what)}{fails}, {_prose(tried(finding['again'], finding['untried']))}",
-            f"  - permitted: {code(finding['permitted'])}",
-            f"  - seen: {code(finding['actual'])}",
-        ]
-        if finding["reason"]:
-            lines.append(f"  - known: {code(because(finding['reason'], finding['link']))}")
-        if replay := again.of_finding(finding, results):
-            lines.append(f"  - again: {code(replay, 1000)}")
-        elif finding["folder"]:
-            lines.append(f"  - its files: {code(finding['folder'], 1000)}")
+        lines += [f"- {code(what)}{fails}", *_came(finding)]
     return [*lines, *_rest(len(findings))]
 
 
-def _against(base: Baseline) -> list[tuple[str, list[str]]]:
+def _came(finding: Finding) -> list[str]:
+    """A campaign's finding, with the last of the calls that led there."""
+    lines = _against(finding, finding["replay"])
+    if finding["reason"]:
+        lines.append(f"  - known: {code(because(finding['reason'], finding['link']))}")
+    if finding["folder"] and not finding["replay"]:
+        lines.append(f"  - its files: {code(finding['folder'], 1000)}")
+    steps = f"{count(finding['steps'], 'step')}, " if finding["steps"] else ""
+    lines.append(f"  - {steps}{_prose(tried(finding['again'], finding['untried']))}")
+    if calls := folded(finding["transcript"])[-CALLS:]:
+        shown = [visible(line) for line in in_lines(calls, 160)]
+        fence = _fence("\n".join(shown), "```")
+        block = [fence, *shown, fence]
+        # As a part of the list's item.
+        fold = _folded("the last calls that led there", block, told(calls))
+        lines += [f"    {line}".rstrip() for line in [*fold, ""]]
+    return lines
+
+
+def _against(seen: ClauseResult | Finding, replay: str) -> list[str]:
+    lines = [
+        f"  - permitted: {code(seen['permitted'])}",
+        f"  - seen: {code(seen['actual'])}",
+    ]
+    return [*lines, f"  - again: {code(replay, 1000)}"] if replay else lines
+
+
+def _baseline(base: Baseline) -> list[tuple[str, list[str]]]:
     return [
         ("newly broken", base["new"]),
         ("mended", base["gone"]),
@@ -137,9 +163,14 @@ def _against(base: Baseline) -> list[tuple[str, list[str]]]:
 def code(text: str, longest: int = 300) -> str:
     """The text as a code span, whatever is in it."""
     line = one_line(text, longest) or "(nothing)"
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    fence = _fence(line)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def _fence(text: str, least: str = "`") -> str:
+    """Longer than any run of back ticks in a text."""
+    return max(least, "`" * (1 + max(map(len, re.findall("`+", text)), default=0)), key=len)
 
 
 def _prose(text: str) -> str:

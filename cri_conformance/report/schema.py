@@ -138,8 +138,8 @@ class TestRecord(TypedDict):
     message: str  # one line when it did not pass
     details: str  # the failure as the terminal shows it
     clauses: list[ClauseRecord]
-    transcript: list[CallRecord]  # when something is to be explained, else []
-    replay: str  # the command that shows it again
+    transcript: list[CallRecord]  # when something is to be explained, else []; not of findings
+    replay: str  # the command that shows it again; of a campaign all of it
     log: str  # excerpt of the runtime's log
     table: list[LifecycleRow]
 
@@ -164,6 +164,8 @@ class Finding(TypedDict):
     untried: str  # why it was not; "" if it was
     times: int  # how often the campaign met it
     folder: str  # where its files are
+    replay: str  # the command that plays it again; "" if there is nothing to play
+    transcript: list[CallRecord]  # the calls that led there, of the story as shrunk
 
 
 class Met(TypedDict):

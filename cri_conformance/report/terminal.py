@@ -238,7 +238,7 @@ def _campaigns(results: Results) -> list[Line]:
                     _RED if finding["counts"] else _YELLOW,
                 )
             )
-            command = again.of_finding(finding, results)
+            command = finding["replay"]
             if command and command not in said_before:
                 lines.append((f"    {visible(command)}", {}))
     return lines

@@ -11,9 +11,10 @@ from cri_conformance.api.descriptors import descriptor_set
 from cri_conformance.contract.verdict import Verdict
 from cri_conformance.report import again, campaigns, reasons, remains
 from cri_conformance.report.brief import whole
-from cri_conformance.report.cards import RICH, Card, Trouble, address, cards, troubles
+from cri_conformance.report.cards import CALLS, RICH, Card, Found, Trouble, cards, found, troubles
 from cri_conformance.report.exit import Ending, ending, failures, judged
 from cri_conformance.report.exit import known as known_findings
+from cri_conformance.report.findings import distinct, is_breach, of_clauses
 from cri_conformance.report.latency import MARKS, LatencyRow, latency_row
 from cri_conformance.report.lifecycle import Table, tables
 from cri_conformance.report.profiles import State
@@ -82,6 +83,9 @@ class View:
     carded: frozenset[str]
     #: How what is broken is seen again, by clause.
     replays: dict[str, str]
+    #: What campaigns found that no card of a clause tells of, and what one does.
+    found: list[Found]
+    told: list[Finding]
 
     @property
     def broken_first(self) -> list[Card]:
@@ -89,17 +93,9 @@ class View:
         new = set(self.results["baseline"]["new"])
         return sorted(self.broken, key=lambda card: card.clause["id"] not in new)
 
-    def play(self, finding: Finding) -> str:
-        """How a campaign's finding is played again; "" if it can't be."""
-        return again.of_finding(finding, self.results)
-
     def notes(self, campaign: Campaign) -> list[str]:
         """Why a campaign is not the whole."""
         return campaigns.notes(campaign)
-
-    def address(self, finding: Finding) -> str:
-        """Where a known finding is tracked, if that is an address to follow."""
-        return address(finding["link"])
 
     @property
     def against(self) -> list[tuple[str, list[str]]]:
@@ -127,10 +123,17 @@ class View:
 def view(results: Results) -> View:
     """The page of these results."""
     clauses, tests = results["clauses"], results["tests"]
+    played = results["campaigns"]
+    findings = of_clauses(played)
     broken, known, warned = (
-        cards(clauses, tests, verdict, RICH)
+        cards(clauses, tests, verdict, RICH, findings)
         for verdict in (Verdict.BROKEN, Verdict.KNOWN, Verdict.WARNED)
     )
+    carded = frozenset(card.clause["id"] for card in (*broken, *known, *warned))
+    told: list[Finding] = []
+    others: list[Finding] = []
+    for one in distinct(played):
+        (told if is_breach(one) and one["clause"] in carded else others).append(one)
     idle = [clause for clause in clauses if clause["verdict"] == Verdict.NOT_EXERCISED]
     stale = set(results["stale"])
     return View(
@@ -155,8 +158,10 @@ def view(results: Results) -> View:
         },
         environment=_environment(results),
         status=whole(results["target"]["status"]),
-        carded=frozenset(card.clause["id"] for card in (*broken, *known, *warned)),
+        carded=carded,
         replays=again.commands(results),
+        found=[found(one, CALLS if number < RICH else 0) for number, one in enumerate(others)],
+        told=told,
     )
 
 

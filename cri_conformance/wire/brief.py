@@ -146,7 +146,7 @@ def _number(words: str) -> int:
 
 def _fields(message: dict[str, Any], room: int) -> list[Piece]:
     whole = {key: said(_value(value, _ENDLESS)) for key, value in message.items()}
-    order = sorted(whole, key=lambda key: len(key) + len(whole[key]))
+    order = sorted(whole, key=lambda key: (key != "id", len(key) + len(whole[key])))
     return _shared([(f"{_key(key)}=", message[key]) for key in order], room)
 
 

@@ -280,6 +280,24 @@ def _in_code(outcome: Outcome) -> tuple[str, str]:
     return "UNKNOWN-OUTCOME", outcome.why
 
 
+#: Characters of all values in a transcript, and of one message of an error.
+MOST_TOLD, LONGEST_MESSAGE = 512 * 1024, 64 * 1024
+
+
+def bounded(transcript: list[CallRecord]) -> list[CallRecord]:
+    """The same calls, the older ones without what they said where that is too much."""
+    left = MOST_TOLD
+    made = []
+    for call in reversed(transcript):
+        kept = call.copy()
+        if left <= 0:
+            kept["request"], kept["response"] = {"…": "left out"}, None
+        kept["message"] = call["message"][:LONGEST_MESSAGE]
+        left -= len(str(kept["request"])) + len(str(kept["response"])) + len(kept["message"])
+        made.append(kept)
+    return made[::-1]
+
+
 #: Longest string kept in a transcript's values; ids are shorter and stay whole.
 _LONGEST = 512
 _MOST_ITEMS = 32

@@ -23,14 +23,18 @@ from cri_conformance import cli
 from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.expect.judge import Rules
+from cri_conformance.expect.violation import Violation
 from cri_conformance.fuzz import trying
 from cri_conformance.fuzz.broken import Broken
 from cri_conformance.fuzz.campaign import Campaign, CampaignFailed, seed_of
 from cri_conformance.fuzz.finding import Finding, Kind
+from cri_conformance.fuzz.judging import key_of
 from cri_conformance.fuzz.leftovers import Left, Played
+from cri_conformance.fuzz.lives import LivesMode, LivesSteps
 from cri_conformance.fuzz.meter import Meter
 from cri_conformance.fuzz.modes import UnknownMode, chosen
 from cri_conformance.fuzz.replay import check, happens
+from cri_conformance.fuzz.story import Recorder
 from cri_conformance.malformed.fields import places
 from cri_conformance.malformed.mutations import Mutation
 from cri_conformance.malformed.oracle import Misbehaviour
@@ -124,13 +128,47 @@ def test_what_is_found_is_shrunk_written_and_can_be_played_again(preparation: Pr
     assert clause.startswith(f"{CLAUSE} ({register().clauses[CLAUSE].level}): ")
     assert permitted == f"  permitted: {found.permitted}"
     assert got.startswith("  got:       CONTAINER_EXITED")
-    assert counted == f"  {len(calls)} calls, the last one last:"
+    shown = [line for line in calls if re.match(r" +[\d.]+s +[\d.]+ms ", line)]
+    assert counted.startswith(f"  {len(shown)} calls, the last one last")
     assert not any("RemovePodSandbox" in call for call in calls[-3:])
+    assert "state=CONTAINER_EXITED" in "".join(calls[-3:])
     # Not every sequence can be said in crictl.
     for script in folder.glob("crictl.sh"):
         subprocess.run(["sh", "-n", script], check=True)
     # The runtime beside has no such fault.
     assert cli.main(["replay", str(folder), "--cri-endpoint", "reference"]) == 0
+
+
+def test_a_should_that_was_not_kept_can_be_seen_again(preparation: Preparation):
+    clause = "RuntimeService.StopContainer.retry-signalled"
+    campaign = _campaign(preparation, "signal-lost-when-abandoned", modes=("lives",))
+    campaign._mode = "lives"
+    campaign.begin()
+    inner = LivesSteps(campaign.runtime, campaign.judge, campaign.tools, 3.0, lambda: None)
+    steps: Any = Recorder(inner, LivesMode.told)
+    with pytest.raises(Violation) as warned:
+        steps.stop_prompt(steps.run(), "deadline", 0.02)
+    found = campaign.found(warned.value, steps.story)
+    assert found
+    assert (found.kind, found.clause, found.counts) == (Kind.OPEN, clause, False)
+    assert found.again == 3
+    assert campaign.judge.records[clause]["verdict"] == "warned"
+    assert found.replay.startswith(f"cri-conformance replay {found.folder} ")
+    document = json.loads((Path(found.folder) / "replay.json").read_text())
+    assert happens(campaign.target, document)
+    # From now on it is counted, and no failure.
+    campaign.judge.that(clause, False, permitted=found.permitted, actual=found.actual)
+    assert campaign.judge.muted[key_of(warned.value)] >= 2
+    campaign._finish([])
+    assert not [one for one in campaign.findings.values() if one.counts]
+
+
+def test_a_should_that_is_known_is_no_finding(preparation: Preparation):
+    campaign = _campaign(preparation, modes=("lives",))
+    clause = "RuntimeService.StopContainer.retry-signalled"
+    campaign.judge.rules = replace(campaign.rules, known={clause: "so it is"})
+    campaign.judge.that(clause, False, permitted="7", actual="137")
+    assert campaign.judge.records[clause]["verdict"] == "warned"
 
 
 def _interrupted(*_: object, **__: object) -> bool:

@@ -162,7 +162,8 @@ def test_calls_that_are_alike_are_told_in_three_lines(
     monkeypatch.setitem(MODES, "lives", Insistent())
     with pytest.raises(pytest.fail.Exception, match=r"\n  \d\d calls, the last") as failed:
         check(target, _document(RUN))
-    *_, decided, first, more, last = str(failed.value).splitlines()
+    shown = str(failed.value).splitlines()
+    *_, decided, first, more, last = [line for line in shown if not line.startswith(" " * 12)]
     assert "Status() → OK" in decided
     assert "Version() → OK" in first
     assert more == "    … 48 more like it …"

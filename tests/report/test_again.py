@@ -7,9 +7,10 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-from cri_conformance.report import again, html, markdown, terminal
+from cri_conformance.report import again, html, junit, markdown, terminal
 
-from .fakes import broken, found, record, results, small_register, suite
+from .fakes import broken, call, found, record, results, small_register, suite
+from .test_build_servers import valid
 
 STOP = "RuntimeService.StopPodSandbox.idempotent"
 RUN = "RuntimeService.RunPodSandbox.ready"
@@ -19,7 +20,7 @@ PLAYED = "--cri-endpoint=unix:///x.sock --cri-test-image=localhost/x:1"
 
 
 def finding(clause: str, **more: Any) -> dict[str, Any]:
-    return {
+    made = {
         "kind": "clause" if clause else "leak",
         "mode": "lives",
         "clause": clause,
@@ -37,8 +38,11 @@ def finding(clause: str, **more: Any) -> dict[str, Any]:
         "untried": "",
         "times": 1,
         "folder": f".cri-fuzz/findings/{clause or 'leak'}",
+        "transcript": [],
         **more,
     }
+    replay = f"cri-conformance replay {made['folder']} {PLAYED}" if made["steps"] else ""
+    return {"replay": replay, **made}
 
 
 def campaign(*findings: dict[str, Any]) -> Any:
@@ -79,7 +83,7 @@ def test_what_was_met_once_is_told_as_one(tmp_path: Path):
     page = unescape((tmp_path / "index.html").read_text(encoding="utf-8"))
     shown = "\n".join(line for line, _ in terminal.summary_lines(made, 0))
     assert "(1 step, again 3 of 3, met 1 time)" in shown
-    assert "1 step (found with 30), again 3 of 3, met 1 time by" in page
+    assert "1 step (found with 30), again 3 of 3, met 1 time; its files" in page
 
 
 def test_what_could_not_be_tried_again_says_why(tmp_path: Path):
@@ -146,3 +150,61 @@ def test_a_campaign_that_was_interrupted_tells_its_findings_too():
     assert "NOT_FOUND" in summary
     end = "interrupted: by somebody: what stands above is not the whole"
     assert shown.splitlines()[-1] == f"{end}; the campaign found 2 failures"
+
+
+def _went(*pods: str) -> list[dict[str, Any]]:
+    return [call("StopPodSandbox", request={"pod_sandbox_id": pod}) for pod in pods]
+
+
+def test_each_finding_of_a_campaign_tells_its_own_calls():
+    """The test that all of them are of has nothing to tell but of the last."""
+    made = campaign(
+        finding(STOP, transcript=_went("stop-1", "stop-2")),
+        finding(STOP, cause="UNKNOWN", actual="UNKNOWN", folder="f2", transcript=_went("other")),
+        finding(RUN, transcript=_went("run-1")),
+        finding("", transcript=_went("leak-1")),
+    )
+    page = unescape(html.render(made))
+    cards = {
+        clause: page.partition(f' id="{clause}"')[2].partition('<details class="card')[0]
+        for clause in (STOP, RUN)
+    }
+    for clause, own, foreign in (
+        (STOP, ("stop-1", "stop-2", "other", "replay f2 "), ("run-1", "leak-1")),
+        (RUN, ("run-1", f"findings/{RUN} "), ("stop-1", "other", "leak-1")),
+    ):
+        assert all(one in cards[clause] for one in own)
+        assert not any(one in cards[clause] for one in foreign)
+    assert "leak-1" in page.partition('id="campaign"')[2]
+    summary = markdown.render(made)
+    told = {
+        case.attrib["name"]: case.findtext("system-out") or ""
+        for case in valid(junit.render(made)).iter("testcase")
+    }
+    assert all(one in told[STOP] for one in ("stop-1", "other", "replay f2 "))
+    assert "run-1" in told[RUN]
+    assert "stop-1" not in told[RUN]
+    assert "leak-1" in told["leak: NOT_FOUND"]
+    for one in ("'stop-1'", "other", "'run-1'", "'leak-1'"):
+        assert summary.count(f"pod_sandbox_id={one}") == 1
+
+
+def test_the_clause_says_what_its_finding_does():
+    """Met again, it may have been something else that came, with other calls."""
+    made = results(
+        TWO,
+        record("t", found(STOP, "broken", permitted="9 of them", actual="8"), replay="x"),
+        campaigns=({**campaign()["campaigns"][0], "findings": [finding(STOP, actual="1")]},),
+    )
+    [clause] = [one for one in made["clauses"] if one["id"] == STOP]
+    assert (clause["permitted"], clause["actual"]) == ("OK", "1")
+
+
+def test_what_several_processes_found_is_told_once():
+    made = campaign(finding(STOP, steps=9, folder="long"))
+    other = finding(STOP, folder="short", times=2)
+    made["campaigns"].append({**made["campaigns"][0], "worker": "gw1", "findings": [other]})
+    page = unescape(html.render(made))
+    assert "replay short " in page
+    assert "replay long " not in page
+    assert "met 3 times" in page

@@ -75,7 +75,7 @@ def test_a_status_shows_the_state(width: int) -> None:
     call, line = in_lines(record.transcript(0), width)
     assert call.endswith("ContainerStatus(container_id=000000000007…) → OK")
     assert line.strip().startswith(
-        "status: exit_code=137, id=000000000007…, state=CONTAINER_EXITED"
+        "status: id=000000000007…, exit_code=137, state=CONTAINER_EXITED"
     )
     assert len(line) <= width
 
