@@ -16,8 +16,9 @@ def commands(results: Results) -> dict[str, str]:
         for record in test["clauses"]
         if record["verdict"] == Verdict.BROKEN
     }
-    for clause, findings in of_clauses(results["campaigns"]).items():
-        replay = next((one["replay"] for one in findings if one["replay"]), "")
-        if clause in found and replay:
-            found[clause] = replay
+    played = of_clauses(results["campaigns"])
+    for clause in results["clauses"]:
+        replays = [one["replay"] for one in played.get(clause["id"], ()) if one["replay"]]
+        if clause["verdict"] == Verdict.BROKEN and replays:
+            found[clause["id"]] = replays[0]
     return found

@@ -100,7 +100,16 @@ class Collector:
             for record in test["clauses"]:
                 found[record["clause"]].append(Found(test["test"], record))
         about = cast("Suite", dict(suite))
-        played = [cast("Campaign", dict(campaign)) for campaign in campaigns]
+        spoke = {test["worker"] for test in tests}
+        played = []
+        for campaign in map(dict, campaigns):
+            # Where the test of a campaign does not come to speak, as it was interrupted, its file
+            # does.
+            records = campaign.pop("clauses", ())
+            name = f"campaign {campaign['worker']}".rstrip()
+            for record in records if campaign["worker"] not in spoke else ():
+                found[record["clause"]].append(Found(name, record))
+            played.append(cast("Campaign", campaign))
         where = homes(descriptor_set())
         clauses = [
             self._clause(clause, found[clause.id], about, where)
@@ -185,6 +194,9 @@ def _as_found(clauses: list[ClauseResult], played: list[Campaign]) -> None:
 def _unspoken(clause: Clause, bound: bool, chosen: bool, suite: Suite) -> str:
     """Why no test spoke of a clause. ``chosen``: one was to run."""
     if suite["selection"].get("fuzz"):
+        if not suite["complete"]:
+            before = "the run ended before the campaign came by it"
+            return f"{before}: {suite['stopped']}".rstrip(": ")
         return f"{Reason.SWITCHED_OFF}: the campaign did not come by it"
     unknown = not bound and untested(clause.needs) is Reason.UNTESTED
     if unknown and suite["selection"].get("paths"):

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import signal
 from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from cri_conformance import cli
 
-from .conftest import IMAGE, Place, Ran, Served, command, stop
+from .conftest import IMAGE, Place, Ran, Served, command, stop, wait_for
 
 #: Lists containers that have siblings as ended while they run: it breaks several clauses.
 FAULT = "ListContainers-siblings-exited"
@@ -120,3 +122,35 @@ def test_what_was_judged_is_seen(findings: list[Any]) -> None:
     written = (Path(soon["folder"]) / "transcript.txt").read_text(encoding="utf-8")
     last = written.splitlines()[-3:]
     assert any("state=CONTAINER_EXITED" in line for line in last), written
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_what_was_judged_before_an_interrupt_is_told(
+    faulty: list[str], place: Place, workers: str
+) -> None:
+    process = place.start(*faulty, *CAMPAIGN, workers, "--cri-fuzz=60s")
+    files = place.folder / "reports/latest"
+    parts = int(workers[2:]) or 1
+
+    def met() -> bool:
+        told = [json.loads(path.read_text(encoding="utf-8")) for path in files.glob("fuzz-*.json")]
+        return sum(any(one["again"] for one in each["findings"]) for each in told) == parts
+
+    wait_for(met, "a finding of each")
+    process.send_signal(signal.SIGINT)
+    ran = place.end(process)
+    assert ran.status == 2, ran.output
+    found = {one["clause"] for each in ran.results["campaigns"] for one in each["findings"]}
+    assert {ran.verdicts[clause] for clause in found} == {"broken"}
+    assert ran.verdicts["PodSandboxStatus.created_at.stable"] == "held"
+    assert not any("clauses" in campaign for campaign in ran.results["campaigns"])
+    why = "the run ended before the campaign came by it: interrupted"
+    assert ran.reason("ImageService.PullImage.by-digest") == why
+    assert "switched off by option" not in ran.output
+    assert ran.line(r"^\d+ held, [1-9]\d* broken")
+    page, summary = unescape(ran.report("index.html")), ran.report("summary.md")
+    for clause in found:
+        assert ran.line(f"^BROKEN   {re.escape(clause)} ")
+        assert clause in summary
+        card = page.partition(f' id="{clause}"')[2].partition('<details class="card')[0]
+        assert "cri-conformance replay " in card
