@@ -17,6 +17,7 @@ from typing import Any
 from cri_conformance.fuzz.campaign import Bench, Campaign
 from cri_conformance.fuzz.machine import Halt
 from cri_conformance.fuzz.mode import Over
+from cri_conformance.fuzz.states import BROKEN
 from cri_conformance.fuzz.story import Story, play
 from cri_conformance.malformed import siege
 from cri_conformance.malformed.assay import NOT_SENT, SURVIVES, THESE, Assay, Sent, words
@@ -161,15 +162,16 @@ class BrokenPlayer:
                 continue
             chosen = steps.yard.bases[base]
             sent.append((chosen, mutations))
+            code = ""
             try:
                 code = steps.assay.send(chosen, mutations)
             except Misbehaviour as error:
-                code = str(error.kind)
                 self._found(error, [(chosen, mutations)] if error.kind not in _GONE else sent)
                 if self._steps is None:
                     return
             campaign.meter.unrecorded += code != NOT_SENT
-            campaign.meter.meet(chosen.rpc, "", code)
+            if code not in ("", NOT_SENT):
+                campaign.meter.meet(chosen.rpc, BROKEN, code)
             campaign.step()
 
     def _ready(self) -> Broken:
@@ -207,7 +209,6 @@ class BrokenPlayer:
             except Misbehaviour as error:
                 self._take(error, attacks[-1:], [])
                 return
-            campaign.meter.meet(name, "", "lived")
             campaign.step()
 
     # -- what was found --------------------------------------------------------------

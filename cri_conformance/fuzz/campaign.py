@@ -98,6 +98,7 @@ class Campaign:
         self.modes = modes
         self.worker = worker
         self.meter = Meter()
+        target.client.history.heard = self.meter.heard
         self.judge = CampaignJudge(rules, target.client.history.mark)
         self.findings: dict[Key, Finding] = {}
         self.runtime = Runtime(target.client, target.workshop)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,6 +11,9 @@ from enum import StrEnum
 from typing import Any
 
 from cri_conformance.wire.history import Call, CallRecord, History, bounded
+
+#: Bytes of a message that a line shows, and the width of that.
+_BYTES, _WIDTH = 60, 400
 
 
 class Kind(StrEnum):
@@ -84,6 +88,15 @@ class Finding:
         return len(self.story.get("steps", ()))
 
     @property
+    def sent_in_words(self) -> list[str]:
+        """A line for each message that was sent below the types of a client."""
+        return [
+            f"{one['rpc']} with {one['broken']}: {one['size']} bytes "
+            f"{base64.b64decode(one['bytes'])[:_BYTES].hex()} → {one.get('outcome', '')}"[:_WIDTH]
+            for one in self.sent
+        ]
+
+    @property
     def tried(self) -> dict[str, str]:
         """How often it showed when it was tried again, or why it was not, as files have it."""
         if self.tries:
@@ -133,4 +146,5 @@ class Finding:
             "folder": self.folder,
             "replay": self.replay,
             "transcript": self.calls,
+            "sent": self.sent_in_words,
         }

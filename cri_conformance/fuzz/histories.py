@@ -29,7 +29,7 @@ from cri_conformance.model.orders import Doubt, Unexplained, check
 from cri_conformance.model.states import ABSENT, ContainerState, SandboxState, State
 from cri_conformance.model.table import LISTS
 from cri_conformance.model.world import Came
-from cri_conformance.suite.shown import in_a_word, state_name, status_shown
+from cri_conformance.suite.shown import state_name, status_shown
 from cri_conformance.wire.outcome import Ok, Outcome, Refused
 from cri_conformance.wire.runtime import Runtime, Sandbox
 from cri_conformance.wire.together import together
@@ -332,8 +332,7 @@ class HistoriesPlayer:
             campaign.alive()
         except Exception as error:
             campaign.found(error, recorder.story)
-        for one in steps.answered:
-            campaign.meter.meet(one.call, "", in_a_word(one.outcome))
+        for _ in steps.answered:
             campaign.step()
 
     def close(self) -> None:

@@ -39,7 +39,6 @@ class ImageLives(Lives):
         self.recorder = Recorder(inner, _TOLD, after=self._after)
 
     def _after(self) -> None:
-        self.campaign.meter.meet(self.recorder.story[-1]["do"], "", "OK")
         self.campaign.alive()
         self.campaign.step()
 

@@ -199,10 +199,6 @@ class Lives(SpeakRules, RetryRules):
         self.steps = self.recorder
 
     def _after(self) -> None:
-        last = self.recorder.story[-1]
-        given = last["with"]
-        call = given.get("call", last["do"])
-        self.campaign.meter.meet(call, "", self.recorder.stepper.answered)
         self.campaign.alive()
         self.campaign.step()
 

@@ -8,10 +8,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from cri_conformance.report.text import count
+from google.protobuf.message import Message
 
-#: Combinations of state, call and code that the report lists at most, the rarest first.
-LISTED = 400
+from cri_conformance.fuzz.states import States
+from cri_conformance.report.text import count
+from cri_conformance.wire.history import UNANSWERED
+from cri_conformance.wire.outcome import Ok, Outcome
 
 
 @dataclass
@@ -27,12 +29,19 @@ class Meter:
     unrecorded: int = 0
     #: Steps by mode.
     modes: Counter[str] = field(default_factory=Counter)
-    #: (call, state of its object before, code or OK) → how often.
+    #: (RPC, state of its object before, gRPC code) → how often.
     met: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    _states: States = field(default_factory=States)
 
-    def meet(self, call: str, state: str, code: str) -> None:
+    def heard(self, rpc: str, request: Message, outcome: Outcome) -> None:
+        """A call was answered."""
+        code = "OK" if isinstance(outcome, Ok) else getattr(outcome, "code", UNANSWERED)
+        self.meet(rpc, self._states.of(request), code)
+        self._states.follow(rpc, request, outcome)
+
+    def meet(self, rpc: str, state: str, code: str) -> None:
         """A call on an object in this state was answered so."""
-        self.met[call, state, code] += 1
+        self.met[rpc, state, code] += 1
 
     @property
     def seconds(self) -> float:
@@ -48,12 +57,11 @@ class Meter:
         return (
             f"{seconds:.0f} s, {count(self.steps, 'step')} ({self.steps / seconds:.0f}/s), "
             f"{count(self.calls, 'call')} ({self.calls / seconds:.0f}/s), "
-            f"{count(self.examples, 'sequence')}, {len(self.met)} states × calls × codes, {found}"
+            f"{count(self.examples, 'sequence')}, {len(self.met)} states × RPCs × codes, {found}"
         )
 
     def plain(self) -> dict[str, Any]:
         """As it stands in results.json."""
-        rarest = sorted(self.met.items(), key=lambda one: (one[1], one[0]))[:LISTED]
         return {
             "seconds": round(self.seconds, 3),
             "cpu_seconds": round(time.process_time() - self.cpu, 3),
@@ -64,6 +72,6 @@ class Meter:
             "combinations": len(self.met),
             "met": [
                 {"call": call, "state": state, "code": code, "times": times}
-                for (call, state, code), times in sorted(rarest)
+                for (call, state, code), times in sorted(self.met.items())
             ],
         }

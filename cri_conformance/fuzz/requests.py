@@ -297,7 +297,6 @@ class RequestsPlayer:
                 except Exception as error:
                     found.append((error, [told(name, arguments)]))
                     return
-                campaign.meter.meet(arguments.get("call", name), "", steps.answered)
                 campaign.step()
 
         checked = hypothesis.settings(

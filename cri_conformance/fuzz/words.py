@@ -43,6 +43,7 @@ def _of(found: Finding) -> list[str]:
     lines = failure(
         str(found.kind), found.clause, found.permitted, found.actual, found.calls, _CALLS
     )
+    lines += [f"    {visible(line)}" for line in found.sent_in_words]
     if found.replay:
         lines += ["  see it again with:", f"    {visible(found.replay)}"]
     return lines

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
@@ -38,8 +37,6 @@ FORMAT = 1
 #: Calls that only looked are not told in a script, but for the last ones.
 _LOOKS = re.compile(r"(List|Stream).*|.*(Status|Stats)|Version")
 _LAST = 3
-#: Bytes of a message that a transcript shows, and the width of its line.
-_BYTES, _WIDTH = 60, 400
 #: What a replay file has for people, and nothing plays.
 _NOT_IN_TESTS = ("calls", "again", "untried", "sent")
 
@@ -180,15 +177,9 @@ def _transcript(found: Finding, facts: Facts, settings: Settings) -> str:
         f"{settings.seed}; {tried(**found.tried)}",
         "",
         *in_lines(found.calls, width=240),
-        *map(_sent, found.sent),
+        *found.sent_in_words,
     ]
     return "\n".join(map(visible, lines)) + "\n"
-
-
-def _sent(one: dict[str, str]) -> str:
-    data = base64.b64decode(one["bytes"])[:_BYTES].hex()
-    outcome = one.get("outcome", "")
-    return f"{one['rpc']} with {one['broken']}: {one['size']} bytes {data} → {outcome}"[:_WIDTH]
 
 
 _TEST = '''"""{title}

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from enum import StrEnum
 
 from cri_conformance.expect.violation import Misbehaved
+from cri_conformance.wire.history import UNANSWERED
 from cri_conformance.wire.outcome import Ok, Outcome, Refused, Unknown
 
 
@@ -135,7 +136,7 @@ def code(outcome: Outcome) -> str:
     """What came, in one word."""
     if isinstance(outcome, Refused):
         return outcome.code
-    return "OK" if isinstance(outcome, Ok) else "NO-ANSWER"
+    return "OK" if isinstance(outcome, Ok) else UNANSWERED
 
 
 _VARYING = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|\d+")

@@ -17,6 +17,7 @@ _FINDING: dict[str, Any] = {
     "given_up": [],
     "replay": "",
     "transcript": [],
+    "sent": [],
 }
 
 
@@ -45,7 +46,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def filled(campaign: dict[str, Any]) -> dict[str, Any]:
     """With what earlier versions did not write of findings."""
     findings = [{**_FINDING, **finding} for finding in campaign["findings"]]
-    return {"unplayed": [], **campaign, "findings": findings}
+    return {"unplayed": [], "met": [], **campaign, "findings": findings}
 
 
 def notes(campaign: Campaign) -> list[str]:

@@ -190,7 +190,8 @@ def _told(finding: Finding) -> str:
     what = one_line(finding["clause"] or finding["kind"])
     permitted, actual = (one_line(finding[key], 300) for key in ("permitted", "actual"))
     lines = [f"{what}: permitted {permitted}; got {actual}"]
-    return "\n".join([*lines, *_seen_again(finding["replay"], finding["transcript"])])
+    lines += _seen_again(finding["replay"], finding["transcript"])
+    return "\n".join([*lines, *finding["sent"]])
 
 
 def _seen_again(replay: str, calls: list[CallRecord]) -> list[str]:

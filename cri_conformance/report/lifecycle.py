@@ -20,7 +20,9 @@ _NO_ANSWER = ("UNIMPLEMENTED", "UNAVAILABLE", "UNKNOWN-OUTCOME")
 
 #: The first words of states in the order of a life; others come after these.
 _LIFE = (
+    "no",
     "never",
+    "not",
     "absent",
     "ready",
     "created",
@@ -70,12 +72,12 @@ def tables(rows: Iterable[LifecycleRow], clauses: Iterable[ClauseResult]) -> lis
     verdicts = {clause["id"]: clause["verdict"] for clause in clauses}
     made: dict[str, Table] = {}
     for row in rows:
-        kind, state = _split(row["state"])
+        kind, state = split(row["state"])
         cells = made.setdefault(kind, Table(kind)).cells
         cells.setdefault((state, row["call"]), []).append(Answer.of(row, verdicts))
     ranks = {name.rpartition(".")[2]: rank for rank, name in enumerate(calls(descriptor_set()))}
     for table in made.values():
-        table.states = sorted({state for state, _ in table.cells}, key=_age)
+        table.states = sorted({state for state, _ in table.cells}, key=age)
         table.calls = sorted(
             {call for _, call in table.cells}, key=lambda call: (ranks.get(call, len(ranks)), call)
         )
@@ -83,13 +85,14 @@ def tables(rows: Iterable[LifecycleRow], clauses: Iterable[ClauseResult]) -> lis
     return sorted(made.values(), key=lambda table: (table.object != "sandbox", table.object))
 
 
-def _split(state: str) -> tuple[str, str]:
+def split(state: str) -> tuple[str, str]:
     """(kind of object, state): ("", state) where the state doesn't begin with a known kind."""
     kind, _, rest = state.partition(" ")
-    return (kind, rest) if rest and kind in ("sandbox", "container") else ("", state)
+    return (kind, rest) if rest and kind in ("sandbox", "container", "image") else ("", state)
 
 
-def _age(state: str) -> tuple[int, str]:
+def age(state: str) -> tuple[int, str]:
+    """By which states are sorted as in a life."""
     first = state.replace(",", " ").partition(" ")[0]
     return (_LIFE.index(first) if first in _LIFE else len(_LIFE), state)
 

@@ -134,12 +134,12 @@ def _came(finding: Finding) -> list[str]:
         lines.append(f"  - its files: {code(finding['folder'], 1000)}")
     steps = f"{count(finding['steps'], 'step')}, " if finding["steps"] else ""
     lines.append(f"  - {steps}{_prose(tried(finding['again'], finding['untried']))}")
-    if calls := folded(finding["transcript"])[-CALLS:]:
-        shown = [visible(line) for line in in_lines(calls, 160)]
+    if (calls := folded(finding["transcript"])[-CALLS:]) or finding["sent"]:
+        shown = [visible(line) for line in [*in_lines(calls, 160), *finding["sent"]]]
         fence = _fence("\n".join(shown), "```")
         block = [fence, *shown, fence]
         # As a part of the list's item.
-        fold = _folded("the last calls that led there", block, told(calls))
+        fold = _folded("the last calls that led there", block, told(calls) + len(finding["sent"]))
         lines += [f"    {line}".rstrip() for line in [*fold, ""]]
     return lines
 

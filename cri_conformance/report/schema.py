@@ -166,14 +166,15 @@ class Finding(TypedDict):
     folder: str  # where its files are
     replay: str  # the command that plays it again; "" if there is nothing to play
     transcript: list[CallRecord]  # the calls that led there, of the story as shrunk
+    sent: list[str]  # in words, what was sent then that no client can say
 
 
 class Met(TypedDict):
     """A call on an object in a state, and its answer."""
 
-    call: str
-    state: str
-    code: str
+    call: str  # the RPC
+    state: str  # of its object before, as in "container running"; "" of a call about none
+    code: str  # "OK", the name of the gRPC code, or "UNKNOWN-OUTCOME"
     times: int
 
 
@@ -192,7 +193,7 @@ class Campaign(TypedDict):
     calls: int
     modes: dict[str, int]  # steps by mode
     combinations: int  # how many different (call, state, code) there were
-    met: list[Met]  # those, the most frequent ones left out if they are very many
+    met: list[Met]  # those
     line: str  # all this in one line
     findings: list[Finding]
 

@@ -17,6 +17,7 @@ from cri_conformance.report.exit import known as known_findings
 from cri_conformance.report.findings import distinct, is_breach, of_clauses
 from cri_conformance.report.latency import MARKS, LatencyRow, latency_row
 from cri_conformance.report.lifecycle import Table, tables
+from cri_conformance.report.met import Met, met
 from cri_conformance.report.profiles import State
 from cri_conformance.report.schema import Campaign, ClauseResult, Finding, ProfileResult, Results
 from cri_conformance.report.terminal import said
@@ -86,6 +87,7 @@ class View:
     #: What campaigns found that no card of a clause tells of, and what one does.
     found: list[Found]
     told: list[Finding]
+    met: list[Met]
 
     @property
     def broken_first(self) -> list[Card]:
@@ -162,6 +164,7 @@ def view(results: Results) -> View:
         replays=again.commands(results),
         found=[found(one, CALLS if number < RICH else 0) for number, one in enumerate(others)],
         told=told,
+        met=met(campaigns),
     )
 
 

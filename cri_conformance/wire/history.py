@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, NotRequired, TypedDict
@@ -35,6 +35,9 @@ EARLIER = 40
 #: A transcript longer than this leaves calls out in its midst.
 SHOWN = 120
 
+
+#: What stands in a code's place where no answer came.
+UNANSWERED = "UNKNOWN-OUTCOME"
 
 #: Messages of one stream that are kept: so many from its beginning, so many from its end.
 KEPT_FIRST, KEPT_LAST = 4, 16
@@ -136,6 +139,8 @@ class History:
         self._kept = 0
         #: How long calls took, of all there ever were.
         self.latencies = Latencies()
+        #: Who is told of each answer, one at a time.
+        self.heard: Callable[[str, Message, Outcome], None] = lambda rpc, request, outcome: None
 
     def add(
         self,
@@ -147,6 +152,7 @@ class History:
     ) -> None:
         """Record one call; ``start`` on the clock of ``began``."""
         thread = threading.get_ident()
+        came = outcome.outcome if isinstance(outcome, StreamRecord) else outcome
         sizes: Mapping[str, int] = MappingProxyType({})
         if rpc == "ExecSync" and isinstance(outcome, Ok):
             outcome, sizes = _without_large_output(outcome)
@@ -155,10 +161,8 @@ class History:
         if isinstance(outcome, Ok) and isinstance(outcome.response, Message):
             answered = outcome.response.ByteSize()
             if answered > LARGE_RESPONSE or (answered > 8192 and _many(outcome.response)):
-                words, outcome = (
-                    as_dict(outcome.response, answered=True),
-                    Ok(type(outcome.response)()),
-                )
+                words = as_dict(outcome.response, answered=True)
+                outcome = Ok(type(outcome.response)())
                 answered = LARGE_RESPONSE // 4
             size += answered
         with self._lock:
@@ -171,6 +175,8 @@ class History:
             self._calls.append(
                 Call(self._count, at, seconds, rpc, request, outcome, thread, sizes, words, size)
             )
+            if came is not None:
+                self.heard(rpc, request, came)
             self._kept += size
             while self._kept > MOST_KEPT and len(self._calls) > 1:
                 self._kept -= self._calls.popleft().size
@@ -277,7 +283,7 @@ def _in_code(outcome: Outcome) -> tuple[str, str]:
         return "OK", ""
     if isinstance(outcome, Refused):
         return outcome.code, outcome.message
-    return "UNKNOWN-OUTCOME", outcome.why
+    return UNANSWERED, outcome.why
 
 
 #: Characters of all values in a transcript, and of one message of an error.

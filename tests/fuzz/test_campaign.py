@@ -357,7 +357,7 @@ def test_one_is_told_as_one():
     meter = Meter(steps=1, examples=1, calls=1)
     line = re.sub(r"\d+/s", "N/s", meter.line(1, 1))
     assert line.endswith(
-        "1 step (N/s), 1 call (N/s), 1 sequence, 0 states × calls × codes, "
+        "1 step (N/s), 1 call (N/s), 1 sequence, 0 states × RPCs × codes, "
         "1 finding, 1 of them a failure"
     )
     assert meter.line(2, 0).endswith("2 findings, 0 of them failures")

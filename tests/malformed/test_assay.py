@@ -150,7 +150,7 @@ def test_a_stream_that_says_nothing_because_all_is_over_is_known_to_be_it(
 
 def test_a_stream_that_says_nothing_rightly_is_asked_once(bed: Any):
     one = bed(SILENT)
-    assert one.send("GetContainerEvents") == "NO-ANSWER"
+    assert one.send("GetContainerEvents") == "UNKNOWN-OUTCOME"
     assert one.asked == ["GetContainerEvents", "Version"]
     one.assay.settle()
     assert one.yard.looks == ["certain"]

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 from cri_conformance import cli
+from cri_conformance.api.rpcs import RPCS
 
 from .conftest import IMAGE, Place, Ran, Served, command, stop, wait_for
 
@@ -154,3 +155,18 @@ def test_what_was_judged_before_an_interrupt_is_told(
         assert clause in summary
         card = page.partition(f' id="{clause}"')[2].partition('<details class="card')[0]
         assert "cri-conformance replay " in card
+
+
+def test_what_was_met_are_calls_on_objects_in_states(ran: Ran) -> None:
+    (campaign,) = ran.results["campaigns"]
+    met = campaign["met"]
+    assert {one["call"] for one in met} <= RPCS.keys()
+    assert campaign["combinations"] == len(met)
+    # But for those of streams, which are told when they end.
+    assert 0 <= campaign["calls"] - sum(one["times"] for one in met) < campaign["calls"] / 20
+    told = {(one["call"], one["state"], one["code"]) for one in met}
+    assert ("StartContainer", "container created", "OK") in told
+    assert ("CreateContainer", "sandbox ready", "OK") in told
+    assert ("ListContainers", "", "OK") in told
+    assert not any(state == "" for call, state, _ in told if call.endswith("Container"))
+    assert "<h3>What was met</h3>" in ran.report("index.html")

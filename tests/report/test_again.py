@@ -39,6 +39,7 @@ def finding(clause: str, **more: Any) -> dict[str, Any]:
         "times": 1,
         "folder": f".cri-fuzz/findings/{clause or 'leak'}",
         "transcript": [],
+        "sent": [],
         **more,
     }
     replay = f"cri-conformance replay {made['folder']} {PLAYED}" if made["steps"] else ""
@@ -54,7 +55,7 @@ def campaign(*findings: dict[str, Any]) -> Any:
         about=suite(command=ASKED, selection={"fuzz": "60s"}),
     )
     did = {"worker": "", "seed": 7, "steps": 30, "line": "", "stopped": "", "findings": findings}
-    did |= {"unplayed": []}
+    did |= {"unplayed": [], "met": []}
     made["campaigns"] = [did]
     return made
 
@@ -162,7 +163,7 @@ def test_each_finding_of_a_campaign_tells_its_own_calls():
         finding(STOP, transcript=_went("stop-1", "stop-2")),
         finding(STOP, cause="UNKNOWN", actual="UNKNOWN", folder="f2", transcript=_went("other")),
         finding(RUN, transcript=_went("run-1")),
-        finding("", transcript=_went("leak-1")),
+        finding("", transcript=_went("leak-1"), sent=["Attach with one bit: 3 bytes"]),
     )
     page = unescape(html.render(made))
     cards = {
@@ -184,7 +185,9 @@ def test_each_finding_of_a_campaign_tells_its_own_calls():
     assert all(one in told[STOP] for one in ("stop-1", "other", "replay f2 "))
     assert "run-1" in told[RUN]
     assert "stop-1" not in told[RUN]
-    assert "leak-1" in told["leak: NOT_FOUND"]
+    for place in (page, told["leak: NOT_FOUND"], summary):
+        assert "leak-1" in place
+        assert "Attach with one bit: 3 bytes" in place
     for one in ("'stop-1'", "other", "'run-1'", "'leak-1'"):
         assert summary.count(f"pod_sandbox_id={one}") == 1
 
