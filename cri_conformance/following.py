@@ -45,7 +45,7 @@ class Following:
 
     def look(self, *, lines: bool) -> None:
         """Tell what is new, and of who is new, and with ``lines`` of all, how far it is."""
-        for campaign in campaigns.read(self._folder):
+        for campaign in campaigns.read(self._folder, calls=False):
             for finding in campaign["findings"]:
                 what = finding["clause"] or finding["kind"]
                 key = (campaign["worker"], what, finding["cause"])

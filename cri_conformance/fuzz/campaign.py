@@ -37,7 +37,7 @@ from cri_conformance.fuzz.trying import Bench, Trying, stays_away
 from cri_conformance.fuzz.turns import TurnOver, Turns
 from cri_conformance.fuzz.words import failures
 from cri_conformance.malformed.oracle import Misbehaviour, panic_of
-from cri_conformance.report.files import write_text
+from cri_conformance.report.files import CALLS, write_text
 from cri_conformance.report.text import count, one_line, tried
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.suite.repeating import MINUTE
@@ -59,8 +59,6 @@ PERMITTED = {
 }
 #: Seconds between two lines of progress, and between two states of the report's file.
 LINE_EVERY, SAVE_EVERY = 10.0, 2.0
-#: How much more time lies between two of these than one takes.
-SAVE_SELDOM = 100
 #: Why something was not tried again.
 _FOR_GOOD = "what it left is there for good"
 
@@ -427,13 +425,15 @@ class Campaign:
         self._tell()
         seconds = self.meter.seconds
         if self._progress and (now or seconds >= self._next_save):
+            self._next_save = seconds + SAVE_EVERY
             try:
+                if now:
+                    # Only what is found changes them, and they may be long.
+                    told = [finding.told() for finding in self.findings.values()]
+                    write_text(self._progress.with_suffix(CALLS), json.dumps(told))
                 write_text(self._progress, json.dumps(self.plain()))
             except OSError as error:
                 self._said(f"can't write {self._progress}: {error.strerror}")
-            # With the calls of many findings it is large.
-            took = self.meter.seconds - seconds
-            self._next_save = seconds + max(SAVE_EVERY, SAVE_SELDOM * took)
 
     def _tell(self) -> None:
         self.meter.calls = self.target.client.history.mark() + self.meter.unrecorded

@@ -145,6 +145,8 @@ class Finding:
             "times": self.times,
             "folder": self.folder,
             "replay": self.replay,
-            "transcript": self.calls,
-            "sent": self.sent_in_words,
         }
+
+    def told(self) -> dict[str, Any]:
+        """What led there, as it stands in results.json: that may be long."""
+        return {"transcript": self.calls, "sent": self.sent_in_words}

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cri_conformance.report.files import CALLS
 from cri_conformance.report.schema import Campaign
 
 _FINDING: dict[str, Any] = {
@@ -28,17 +29,25 @@ def file(folder: Path, worker: str) -> Path:
 
 def clear(folder: Path) -> None:
     """Remove those of a run before."""
-    for path in folder.glob("fuzz-*.json"):
+    for path in [*folder.glob("fuzz-*.json"), *folder.glob(f"fuzz-*{CALLS}")]:
         path.unlink(missing_ok=True)
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
-    """The last state of each, whether it came to its end or not."""
+def read(folder: Path, *, calls: bool = True) -> list[dict[str, Any]]:
+    """The last state of each, whether it came to its end or not.
+
+    ``calls``: with those that led to its findings, which it keeps in a file beside.
+    """
     found = []
     for path in sorted(folder.glob("fuzz-*.json")):
         with contextlib.suppress(OSError, ValueError):
             made = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(made, dict):
+                beside = path.with_suffix(CALLS)
+                with contextlib.suppress(OSError, ValueError):
+                    told = json.loads(beside.read_text(encoding="utf-8")) if calls else ()
+                    for finding, more in zip(made["findings"], told, strict=False):
+                        finding |= more
                 found.append(filled(made))
     return found
 

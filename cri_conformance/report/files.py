@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+#: Beside the state of a campaign's process: the calls of its findings.
+CALLS = ".calls"
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a file as UTF-8 and put it in its place in one step. Raises OSError."""

@@ -240,6 +240,7 @@ def _campaigns(results: Results) -> list[Line]:
             )
             command = finding["replay"]
             if command and command not in said_before:
+                said_before.add(command)
                 lines.append((f"    {visible(command)}", {}))
     return lines
 

@@ -164,7 +164,7 @@ def view(results: Results) -> View:
         replays=again.commands(results),
         found=[found(one, CALLS if number < RICH else 0) for number, one in enumerate(others)],
         told=told,
-        met=met(campaigns),
+        met=met(played),
     )
 
 

@@ -111,9 +111,8 @@ def test_what_the_reference_can_not_have_is_not_asked_of_it(isolates, expected):
 
 @pytest.mark.parametrize(("steps", "end"), [(5, Ending.HELD), (0, Ending.NOTHING)])
 def test_a_campaign_may_judge_without_a_clause(steps: int, end: Ending):
-    made = run(
-        0, about=suite(selection={"fuzz": "5 s"}), campaigns=({"steps": steps, "findings": []},)
-    )
+    played = {"worker": "", "steps": steps, "findings": [], "met": []}
+    made = run(0, about=suite(selection={"fuzz": "5 s"}), campaigns=(played,))
     assert ending(made) is end
     headline = banner(made).headline
     text, _ = said(made)

@@ -10,10 +10,11 @@ import pytest
 from cri_conformance import cli
 from cri_conformance.report import campaigns, folder, journal, remade
 from cri_conformance.report.environment import environment
+from cri_conformance.report.files import CALLS
 from cri_conformance.report.journal import Journal, JournalError
 from cri_conformance.report.load import ResultsError
 
-from .fakes import found, record, suite, target
+from .fakes import call, found, record, suite, target
 from .test_again import finding
 
 CLAUSE = "RuntimeService.Version.stable"
@@ -98,6 +99,8 @@ def test_what_a_killed_campaign_had_found(tmp_path, writing, capsys):
     capsys.readouterr()
     file = campaigns.file(tmp_path, "")
     file.write_text(json.dumps({**state, "findings": [finding("")]}), encoding="utf-8")
+    beside = [{"transcript": [call("StopPodSandbox", request={"pod_sandbox_id": "its-own"})]}]
+    file.with_suffix(CALLS).write_text(json.dumps(beside), encoding="utf-8")
     assert cli.main(["report", str(tmp_path)]) == 1
     told = capsys.readouterr().out
     assert "FOUND leak" in told
@@ -105,8 +108,11 @@ def test_what_a_killed_campaign_had_found(tmp_path, writing, capsys):
     assert "the run was killed" in told.splitlines()[-2]
     read = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert [campaign["worker"] for campaign in read["campaigns"]] == ["gw0", ""]
+    assert read["campaigns"][1]["findings"][0]["transcript"] == beside[0]["transcript"]
+    assert "its-own" in (tmp_path / "index.html").read_text(encoding="utf-8")
     campaigns.clear(tmp_path)
     assert campaigns.read(tmp_path) == []
+    assert not list(tmp_path.glob("fuzz-*"))
 
 
 def test_the_page_of_a_run_that_came_to_its_end_is_made_again(tmp_path, writing):
