@@ -205,7 +205,7 @@ def story(transcript: list[CallRecord], rows: int = CALLS) -> Story:
 
 
 def _data(call: CallRecord, about: frozenset[str]) -> list[str]:
-    answer = brief.answer(call["response"], ANSWER, BELOW, about)
+    answer = brief.Response(call["response"], about).told(ANSWER, BELOW)
     return [
         visible(text, longest)
         for text, longest in (
@@ -223,7 +223,7 @@ def _data(call: CallRecord, about: frozenset[str]) -> list[str]:
 
 def call_view(call: CallRecord, about: frozenset[str] = frozenset()) -> CallView:
     """A call in words."""
-    answer = brief.answer(call["response"], ANSWER, BELOW, about)
+    answer = brief.Response(call["response"], about).told(ANSWER, BELOW)
     return CallView(
         at=f"{call['at']:.3f}",
         took=took(call["seconds"]),

@@ -96,16 +96,13 @@ def _in_lines(call: CallRecord, width: int, about: Collection[str], *, same: boo
     lead, result = f"{when}{call['rpc']}(", f") → {call['outcome']}"
     room = width - len(lead) - len(result) - 1
     message = " ".join(brief.short_ids(call["message"][: 8 * width]).split())
-    said = message or brief.text(call["response"])
+    response = brief.Response(call["response"], about)
+    size = len(message) or response.size
     # A long request leaves room for the answer, or its first words.
-    request = brief.text(call["request"], max(room - min(len(said), room // 2), _REQUEST))
-    answer = brief.answer(
-        call["response"], max(room - len(request), 0), width - len(_INDENT), about
-    )
-    lines = answer.lines
-    if not message:
-        said = brief.said(answer.head)
-    if same and answer.lists:
+    request = brief.text(call["request"], max(room - min(size, room // 2), _REQUEST))
+    answer = response.told(max(room - len(request), 0), width - len(_INDENT))
+    said, lines = message or brief.said(answer.head), answer.lines
+    if same and response.lists:
         said, lines = f"{said}, as before", []
     line = _cut(f"{lead}{request}{result} {said}".rstrip(), width)
     return [line, *(f"{_INDENT}{brief.said(one)}" for one in lines)]
