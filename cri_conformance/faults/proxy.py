@@ -27,8 +27,9 @@ from cri_conformance.faults.layer import METADATA_KEY, FaultLayer
 from cri_conformance.listening import CannotListen, free, free_port
 from cri_conformance.wire import endpoint
 
-#: Calls served at once. A stop may take minutes and must not keep status calls waiting.
-THREADS = 64
+#: Calls served at once; their threads are made when they are needed. A stop may take minutes, and
+#: a call whose request never comes takes one too. Of these one connection gets so many.
+THREADS, STREAMS = 1024, 128
 #: Seconds within which the upstream must take a connection.
 CONNECT_WITHIN = 3.0
 #: Seconds that calls under way get when the proxy is told to end.
@@ -119,7 +120,8 @@ def running(upstream: str, fault: str | Fault | None, listen: str) -> Iterator[s
                 f"{CONNECT_WITHIN:g} s): is the runtime running, and is this its endpoint?"
             ) from None
         server = grpc.server(
-            futures.ThreadPoolExecutor(THREADS, thread_name_prefix="fault-proxy"), options=_OPTIONS
+            futures.ThreadPoolExecutor(THREADS, thread_name_prefix="fault-proxy"),
+            options=[*_OPTIONS, ("grpc.max_concurrent_streams", STREAMS)],
         )
         server.add_generic_rpc_handlers((_Handler(channel, seeded),))
         _bind(server, address, undo)

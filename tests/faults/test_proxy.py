@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -24,6 +25,9 @@ from cri_conformance.faults import proxy
 from cri_conformance.faults.fault import fault
 from cri_conformance.faults.layer import METADATA_KEY
 from cri_conformance.faults.operators import drop_messages, second_call_fails
+from cri_conformance.malformed.attacks import MANY
+from cri_conformance.malformed.http2 import Connection
+from cri_conformance.wire import endpoint
 
 from .upstream import Upstream
 
@@ -112,6 +116,7 @@ def call(server: Server, tmp_path: Path) -> Iterator[Callable[..., Any]]:
                 return stub.future(request or rpc.request(), **options)
             return stub(request or rpc.request(), **options)
 
+        make.address = address  # type: ignore[attr-defined]
         yield make
         channel.close()
 
@@ -208,6 +213,20 @@ def test_a_call_given_up_is_given_up_upstream(call: Callable[..., Any], server: 
         server.cancelled.wait(0.01)
     pending.cancel()
     assert server.cancelled.wait(5)
+
+
+def test_calls_whose_request_never_comes_keep_nobody_waiting(call: Callable[..., Any]) -> None:
+    """A campaign's frames are to find hangs of the runtime, not of what stands before it."""
+    served = endpoint.parse(call.address)  # type: ignore[attr-defined]
+    with contextlib.ExitStack() as undo:
+        for _ in range(3):
+            connection = undo.enter_context(Connection(served))
+            connection.start()
+            for _ in range(MANY):
+                connection.open(connection.headers())
+            connection.listen(seconds=0.2)
+        answer = call("Version", types.VersionRequest(version="v9"), timeout=5)
+        assert answer.version == "v9"
 
 
 def test_a_call_to_an_upstream_that_is_gone_is_unavailable(
