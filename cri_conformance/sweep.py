@@ -108,7 +108,8 @@ def find(client: Client) -> Found:
     for nonce, owner in _labelled(*containers, *sandboxes):
         owners[nonce].add(owner)
     for folder in folders:
-        owners[folder.nonce].add(folder.owner)
+        if folder.owner:
+            owners[folder.nonce].add(folder.owner)
     tagged = (owner_in_name(tag) for image in images for tag in image.repo_tags)
     in_runtime = {*_labelled(*containers, *sandboxes), *tagged}
     found.living = {nonce: owner for nonce, owner in in_runtime if owner_alive(owner)}
@@ -131,7 +132,7 @@ def find(client: Client) -> Found:
     # What a run has left here is seen to be here, by whichever name.
     here = {nonce for nonce, _ in in_runtime}
     for folder in folders:
-        if folder.nonce not in dead:
+        if folder.nonce not in dead or not (folder.owner or folder.nonce in here):
             continue
         if folder.nonce in here or folder.place in ("", REFERENCE, client.endpoint.place):
             about = "" if folder.place else "it does not say of which runtime"
@@ -211,7 +212,10 @@ def _labelled(*items: Any) -> Iterator[tuple[str, str]]:
 
 
 class _Folder(NamedTuple):
-    """A temporary folder. ``place`` is that of its runtime's endpoint, "" where it says nothing."""
+    """A temporary folder. ``owner``, and ``place`` of its endpoint, are "" where it does not say.
+
+    A runtime that is started again makes folders of logs anew, without a word of whose they are.
+    """
 
     path: Path
     nonce: str
@@ -226,11 +230,11 @@ def _folders() -> Iterator[_Folder]:
         try:
             if not match or path.is_symlink() or path.stat().st_uid != os.geteuid():
                 continue
-            owner = path.joinpath(OWNER_FILE).read_text(encoding="utf-8")
-            noted = path / ENDPOINT_FILE
+            owner_file, noted = path / OWNER_FILE, path / ENDPOINT_FILE
+            owner = owner_file.read_text(encoding="utf-8") if owner_file.exists() else ""
             place = os.fsdecode(noted.read_bytes()) if noted.exists() else ""
         except (OSError, UnicodeDecodeError):
-            # Without an owner nobody can say whether it is still wanted.
+            # Nobody can say whether it is still wanted.
             continue
         yield _Folder(path, match["nonce"], owner.strip(), place.strip())
 

@@ -152,6 +152,24 @@ def test_folders_of_runs_that_are_gone(runtime: FakeRuntime, tmp_path: Path) -> 
     assert all(path.is_dir() for path in (*kept, nameless))
 
 
+def test_a_folder_that_the_runtime_made_anew_goes_with_what_the_run_left_there(
+    runtime: FakeRuntime, tmp_path: Path
+) -> None:
+    """As containerd does, started again, with the logs of what it still has."""
+    anew = tmp_path / f"{sweep.FOLDER_PREFIX}{DEAD.nonce}-abc"
+    living = tmp_path / f"{sweep.FOLDER_PREFIX}{LIVING.nonce}-abc"
+    for folder in (anew, living):
+        (folder / "logs").mkdir(parents=True)
+    runtime.pod("left", DEAD)
+    runtime.pod("going on", LIVING)
+    assert [line for line, _ in sweep.sweep(_client(runtime))] == [
+        "removed sandbox left",
+        f"removed folder {anew} (it does not say of which runtime)",
+    ]
+    assert not anew.exists()
+    assert living.is_dir()
+
+
 def test_a_folder_of_a_run_at_another_endpoint_stays_and_is_named(
     runtime: FakeRuntime, tmp_path: Path
 ) -> None:
