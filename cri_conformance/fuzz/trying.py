@@ -36,8 +36,8 @@ SHRINK_SECONDS = 45.0
 PLAYS, PLAY_SECONDS = 30, 20.0
 #: Seconds in which a single step is looked for that leaves the same.
 SEARCH_SECONDS = 60.0
-#: Each of these is at most this part of the campaign's time, and of what is known a third of that.
-PART, KNOWN = 0.25, 3
+#: Each of these is at most this part of the campaign's time; of what fails no run a third of it.
+PART, LESS = 0.25, 3
 #: Why a crash was not tried again.
 NOT_BACK = "the runtime did not come back"
 #: Seconds that a runtime is given to come back after it crashed.
@@ -160,7 +160,7 @@ class Trying:
 
     def _room(self, finding: Finding, seconds: float) -> float:
         most = min(seconds, self._most)
-        return most / KNOWN if finding.reason else most
+        return most if finding.counts else most / LESS
 
     def _begin_with_last(self, mode: Plays, finding: Finding) -> None:
         """Begin with the last step, if that does it: each try of the whole may take long."""

@@ -172,3 +172,6 @@ def test_one_finding_does_not_take_all_of_the_time(
     unused: Any = None
     leak = Finding(Kind.LEAK, "lives", "", "shim", "", "", 0, behind=True, reason=reason)
     assert Trying(target, unused).longest(leak) == longest
+    # Nor what fails no run, as it is of a clause that does not bind.
+    leak.kind, leak.reason = (Kind.OPEN if reason else Kind.LEAK), ""
+    assert Trying(target, unused).longest(leak) == longest
