@@ -7,7 +7,7 @@ story with it can be played elsewhere. Paths on the host stand in it as ``@folde
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -65,6 +65,53 @@ def laid_over(base: Any, patch: Message, folder: str) -> Any:
     if not folder and hasattr(made, "mounts"):
         made.ClearField("mounts")
     return mend(made)
+
+
+def foreign(message: Message) -> str:
+    """A field that no campaign sets so, as it leads to what is the host's; "" where there is none.
+
+    As in ``Mount.host_path /etc``. For what a file tells: it may come from anybody.
+    """
+    for _, part in parts(message):
+        for field, value in part.ListFields():
+            key = f"{part.DESCRIPTOR.name}.{field.name}"
+            ours = _OURS_ALONE.get(key)
+            if ours and not ours(value):
+                return f"{key} {value}".strip()
+    return ""
+
+
+def _in_folder(path: str) -> bool:
+    name, *rest = path.split("/")
+    return path == "" or (name == FOLDER and ".." not in rest)
+
+
+#: What leads to the host's own things → whether a value does not.
+_OURS_ALONE: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(
+        (
+            "Mount.host_path",
+            "PodSandboxConfig.log_directory",
+            "CheckpointContainerRequest.location",
+            "CheckpointPodRequest.output_path",
+            "RestorePodRequest.checkpoint_path",
+        ),
+        _in_folder,
+    ),
+    "Device.host_path": lambda path: path == "/dev/null",
+    "ContainerConfig.log_path": lambda path: ".." not in path.split("/"),
+    **dict.fromkeys(
+        (
+            "PortMapping.host_port",
+            "LinuxPodSandboxConfig.cgroup_parent",
+            "LinuxContainerResources.unified",
+            "ContainerConfig.CDI_devices",
+            "Mount.selinux_relabel",
+            "NetworkConfig.pod_cidr",
+        ),
+        lambda value: False,
+    ),
+}
 
 
 def _lay(made: Any, patch: Any) -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, get_origin, get_type_hints
 
 from google.protobuf import json_format
+from google.protobuf.message import Message
 
 from cri_conformance.contract.register import register
 from cri_conformance.fuzz.finding import Kind
 from cri_conformance.fuzz.modes import MODES
+from cri_conformance.fuzz.patches import foreign
 from cri_conformance.fuzz.story import decoded, refs
 from cri_conformance.fuzz.write import FORMAT
 from cri_conformance.report.text import one_line
@@ -84,11 +86,21 @@ def _wrong(steps: type, told: Collection[str], step: Any) -> str:
         values = decoded(given, dict.fromkeys(refs(given), ""))
     except (TypeError, AttributeError, json_format.ParseError) as error:
         return f"can't be played: {name}: {error}"
+    if host := next(filter(None, map(foreign, _messages(values))), ""):
+        return f"is not played: {name}: {host} is the host's, and no campaign names that"
     hints = get_type_hints(method)
     for key, value in values.items():
         if not _fits(value, hints.get(key, Any)):
             return f"can't be played: {name}: {key} is {given[key]!r}"
     return ""
+
+
+def _messages(value: Any) -> Iterator[Message]:
+    if isinstance(value, Message):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _messages(one)
 
 
 def _fits(value: Any, hint: Any) -> bool:

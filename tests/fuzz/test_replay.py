@@ -240,6 +240,13 @@ def test_a_call_that_was_answered_in_time_is_no_all_clear(
     assert cli.main(["replay", str(file), "--cri-endpoint", "reference"]) == 0
 
 
+_MOUNTS = {
+    "do": "create_patched",
+    "with": {
+        "sandbox": _REF,
+        "patch": {"message": "ContainerConfig", "fields": {"mounts": [{"host_path": "/etc"}]}},
+    },
+}
 _GIVEN_UP = {
     "do": "give_up",
     "with": {"call": "StopPodSandbox", "subject": _REF, "way": "cancel", "seconds": math.nan},
@@ -344,6 +351,7 @@ def test_a_row_that_no_version_has_is_named(target: Target, steps: Any, said: st
         (_document(RUN, behind="no"), "its behind is 'no'"),
         (_document(RUN, kind="leak"), "its behind must be true"),
         (_document(RUN, _GIVEN_UP), "give_up: seconds is nan"),
+        (_document(RUN, _MOUNTS), "create_patched: Mount.host_path /etc is the host's"),
         (_document(RUN, clause="Nothing.at-all"), "the contract has no clause 'Nothing.at-all'"),
         (_document(RUN, format=99), "its format is 99"),
         (_document(), "it has no steps"),
