@@ -284,7 +284,7 @@ _cell(
     "StartContainer",
     C.DOOMED,
     (Answer.REFUSED, _is("StartContainer", "bad-command")),
-    to=C.FAILED,
+    to={C.EXITED, C.FAILED},
     refused=C.FAILED,
 )
 _cell(

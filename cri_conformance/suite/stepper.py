@@ -65,6 +65,8 @@ class Stepper:
     #: The first call that was to be given up and was answered by then; "" for none.
     in_time: str = ""
     _stray: str = ""
+    #: What was wrong in the last look at an object: what was shown, and what should have been.
+    _wrong: dict[tuple[str, Where], tuple[str, frozenset[str]]] = field(default_factory=dict)
 
     # -- objects ---------------------------------------------------------------------
 
@@ -336,13 +338,15 @@ class Stepper:
                     self._shown(object_id, Where.STATUS, shown)
 
     def _shown(self, object_id: str, place: Where, shown: str) -> None:
-        for expected in self.world.expected(object_id, place):
+        promised = self.world.expected(object_id, place)
+        seen = shown, self.world.thing(object_id).shown
+        before = self._wrong.pop((object_id, place), None)
+        if not all(one.permits(shown) for one in promised):
+            self._wrong[object_id, place] = seen
+        # What was as wrong in the last look is not the breach of what was called since.
+        for one in promised if seen != before else ():
             self._that(
-                expected.clause,
-                expected.permits(shown),
-                f"{place.value} shows {expected}",
-                shown,
-                object_id,
+                one.clause, one.permits(shown), f"{place.value} shows {one}", shown, object_id
             )
         self.world = self.world.seen(object_id, shown)
 

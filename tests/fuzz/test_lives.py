@@ -350,3 +350,38 @@ def test_an_end_is_only_awaited_of_what_was_started(preparation: Preparation):
     with campaign.scope() as bench:
         LivesMode().play(bench, story)
     target.client.close()
+
+
+def test_what_was_wrong_before_a_call_is_not_the_breach_of_that_call(preparation: Preparation):
+    """Containers with siblings are listed as ended while they run; nothing else is wrong."""
+    second, third = {"ref": "second"}, {"ref": "third"}
+    story = [
+        *RUNNING,
+        step("create", "second", sandbox=FIRST, mortal=False, doomed=False),
+        step("on_container", call="StartContainer", container=second),
+        step(
+            "create_patched",
+            "third",
+            sandbox=FIRST,
+            patch={"message": "ContainerConfig", "fields": {"tty": True}},
+        ),
+        step("on_container", call="StartContainer", container=third),
+        step("on_container", call="StopContainer", container=third),
+    ]
+    target = connect(preparation.settings, preparation.facts)
+    campaign = _campaign(target, story, "ListContainers-siblings-exited")
+    named = set()
+    for _ in range(9):
+        with campaign.scope() as bench:
+            for clause in named:
+                bench.judge.mute(clause)
+            try:
+                LivesMode().play(bench, story)
+            except Violation as error:
+                named.add(key_of(error))
+            else:
+                break
+    assert {clause for clause, _ in named} == {
+        "ContainerState.CONTAINER_RUNNING.after-start",
+        "Container.state.agrees-with-status",
+    }
