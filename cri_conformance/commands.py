@@ -277,7 +277,7 @@ def replay(arguments: argparse.Namespace) -> int:
     except (endpoint.EndpointError, replay.ReplayError, RuntimeGone) as error:
         raise UserError(str(error)) from None
     except KeyboardInterrupt:
-        print("interrupted: what was made has been removed, nothing is known", file=sys.stderr)
+        print("interrupted: nothing is known", file=sys.stderr)
         return INTERRUPTED
     finally:
         leaving.end()

@@ -111,6 +111,10 @@ class Facts:
         return asdict(self)
 
 
+#: What is said of objects that a runtime which is gone may still have.
+NOT_LOOKED = "could not look for what this run left"
+
+
 @dataclass(frozen=True)
 class Target:
     """One process's connection to the runtime, and what is known of it."""
@@ -202,7 +206,7 @@ class Preparation:
                 _remove_image(self._client, name)
             return left
         except (RuntimeGone, SetupFailed) as error:
-            return [*left, f"could not look for what this run left: {one_line(str(error))}"]
+            return [*left, f"{NOT_LOOKED}: {one_line(str(error))}"]
 
     def _image_names(self) -> list[str]:
         """The names of this run's own images, by tag and by digest."""

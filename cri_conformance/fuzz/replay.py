@@ -9,9 +9,11 @@ of the suite, or an argument in the file that no campaign writes.
 from __future__ import annotations
 
 import json
+import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +37,12 @@ from cri_conformance.fuzz.trying import Bench, shows
 from cri_conformance.fuzz.words import failure
 from cri_conformance.report.text import one_line, visible
 from cri_conformance.settings import Settings
-from cri_conformance.target import Preparation, Target, TargetError, connect, of_option
+from cri_conformance.target import NOT_LOOKED, Preparation, Target, TargetError, connect, of_option
 from cri_conformance.wire.history import CallRecord
 from cri_conformance.wire.leaks import Leaks
 from cri_conformance.wire.lines import folded, in_lines
 from cri_conformance.wire.outcome import RuntimeGone, SetupFailed
+from cri_conformance.wire.runtime import poll
 
 #: Calls that a test shows when it fails, the last ones.
 _CALLS = 30
@@ -49,6 +52,8 @@ _CALLS = 30
 _PACES, _PLAY_SECONDS = (0.5, 1.0, 2.0, 0.25), 120.0
 #: So much sooner than the last time, if all that was missing is that one was answered before.
 _SOONER = 0.25
+#: Seconds within which what was under way must have come to an end.
+_SETTLES = 10.0
 #: Exit statuses, as of a run.
 _NO_VERDICT, _MISTAKE = 6, 7
 _PACKAGE = Path(cri_conformance.__file__).parent
@@ -197,6 +202,28 @@ def _failure(document: dict[str, Any], came: _Came) -> str:
     return "\n".join(failure(what, clause, permitted, actual, came.calls, _CALLS))
 
 
+def _clean(preparation: Preparation) -> None:
+    """Remove what was made, and tell what is left all the same.
+
+    What was interrupted may be under way yet, and is not removed in the midst of that.
+    """
+    left: list[str] = []
+
+    def clean() -> list[str]:
+        left[:] = preparation.clean()
+        return left
+
+    def over(now: list[str]) -> bool:
+        return not now or now[-1].startswith(NOT_LOOKED)
+
+    with suppress(SetupFailed):
+        poll(clean, over, _SETTLES, "a runtime that removes what was made")
+    for one in left:
+        print(f"left behind: {visible(one)}", file=sys.stderr)
+    if left:
+        print(f"remove it with: {preparation.facts.sweep_command}", file=sys.stderr)
+
+
 def run(path: Path, settings: Settings, ending: Callable[[], None] = lambda: None) -> int:
     """Play a file against a runtime and say what came; the exit status.
 
@@ -216,7 +243,7 @@ def run(path: Path, settings: Settings, ending: Callable[[], None] = lambda: Non
             finally:
                 ending()
                 target.client.close()
-                preparation.clean()
+                _clean(preparation)
     except (TargetError, SetupFailed) as error:
         raise ReplayError(of_option(settings.endpoint, error)) from None
     except NotExercised as error:
