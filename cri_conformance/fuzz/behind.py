@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.judging import Key, cause_of
-from cri_conformance.fuzz.leftovers import Left, Leftovers, Played, in_short
+from cri_conformance.fuzz.leftovers import Left, Leftovers, Played, in_short, is_nameless
 from cri_conformance.fuzz.retrying import given_up
 from cri_conformance.fuzz.trying import ENOUGH
 from cri_conformance.wire.outcome import Ok
@@ -68,12 +68,12 @@ class Behind:
             self._campaign.interrupted = True
 
     def tell(self, left: Left) -> None:
-        """What sequences left: what is known of it, and what is not, for itself."""
+        """What sequences left: what is known of it, what is not, and what may be anybody's."""
         calls = given_up(left.suspects[0].story()) if left.suspects else ()
-        apart: dict[bool, list[str]] = {}
+        apart: dict[tuple[bool, bool], list[str]] = {}
         for line in left.lines:
             expected = self._campaign.expected.forgiving(str(Kind.LEAK), cause_of(line), calls)
-            apart.setdefault(bool(expected), []).append(line)
+            apart.setdefault((bool(expected), is_nameless(line)), []).append(line)
         for lines in apart.values():
             self._tell_one(Left(lines, left.suspects))
 

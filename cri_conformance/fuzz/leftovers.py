@@ -55,12 +55,17 @@ class Left:
     @property
     def nameless(self) -> bool:
         """Whether nothing says that it is ours."""
-        return all(line.startswith(NAMESPACE) for line in self.lines)
+        return all(map(is_nameless, self.lines))
 
     @property
     def cause(self) -> str:
         """What was left, without ids."""
         return "; ".join(kinds(self.lines))
+
+
+def is_nameless(line: str) -> bool:
+    """Whether it may be of whoever else uses the node."""
+    return line.startswith(NAMESPACE)
 
 
 def kinds(lines: Sequence[str]) -> list[str]:

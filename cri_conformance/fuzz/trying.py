@@ -15,7 +15,7 @@ from typing import Protocol
 from cri_conformance.expect.violation import Ended, Violation
 from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
 from cri_conformance.fuzz.judging import CampaignJudge, cause_of
-from cri_conformance.fuzz.leftovers import Leftovers, in_short, kinds
+from cri_conformance.fuzz.leftovers import Leftovers, in_short, is_nameless, kinds
 from cri_conformance.fuzz.story import Story, alone, at_other_moments, playable, smaller
 from cri_conformance.fuzz.tools import Tools
 from cri_conformance.malformed.oracle import Misbehaviour
@@ -191,7 +191,7 @@ class Trying:
             nonlocal smallest
             if time.monotonic() > until:
                 raise TimeoutError
-            found = self._shows(mode, finding, candidate, keep=True)
+            found = bool(playable(candidate)) and self._shows(mode, finding, candidate, keep=True)
             if found:
                 # Its calls are kept already: an interrupt must not part them from their steps.
                 smallest = finding.story["steps"] = candidate
@@ -275,6 +275,8 @@ def _leaves(mode: Plays, finding: Finding, bench: Bench, story: Story) -> bool:
     leftovers = Leftovers(bench.target, alone=bench.alone)
     before = set(bench.target.workshop.ids)
     wanted = set(finding.cause.split("; "))
+    # Others on the node come and go with what is nameless: it proves nothing beside what is not.
+    wanted = {kind for kind in wanted if not is_nameless(kind)} or wanted
     until = time.monotonic() + PLAY_SECONDS
     chance = Random(0)
     missing: list[str] = []

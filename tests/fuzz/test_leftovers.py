@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +20,7 @@ from cri_conformance.contract.clause import Minor
 from cri_conformance.contract.register import register
 from cri_conformance.expect.judge import Rules
 from cri_conformance.fuzz import leftovers as module
+from cri_conformance.fuzz import trying
 from cri_conformance.fuzz.campaign import Campaign, CampaignFailed
 from cri_conformance.fuzz.finding import Finding, Kind
 from cri_conformance.fuzz.leftovers import Left, Leftovers, Played
@@ -194,6 +195,37 @@ def test_what_may_be_of_others_does_not_count_unless_it_shows_again(
     [found] = campaign.findings.values()
     assert found.kind is kind
     assert found.plain()["untried"] == "no sequence is known that may have left it"
+
+
+def test_what_may_be_of_others_is_told_apart_from_what_is_ours(preparation: Preparation):
+    """Beside other runtimes it comes with whatever is left, and shows with whatever is tried."""
+    target = connect(preparation.settings, preparation.facts)
+    campaign = Campaign(target, Rules(register(), Minor.parse(preparation.facts.minor)), [])
+    lines = [f"process 1 (a) of {_ONE}", "network namespace cni-1", f"process 2 (b) of {_ONE}"]
+    campaign.behind.tell(Left(lines, []))
+    found = {one.kind: one.actual for one in campaign.findings.values()}
+    assert found == {Kind.LEAK: f"{lines[0]}; {lines[2]}", Kind.OPEN: lines[1]}
+
+
+@pytest.mark.parametrize(
+    ("cause", "shows"),
+    [("network namespace cni-N; process N (a) of ID", False), ("network namespace cni-N", True)],
+)
+def test_what_may_be_of_others_proves_nothing_beside_what_is_ours(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch, cause: str, shows: bool
+):
+    class Others(module.Leftovers):
+        def left(self, ids: Set[str]) -> list[str]:
+            return ["network namespace cni-77"]
+
+    monkeypatch.setattr(trying, "Leftovers", Others)
+    target = connect(preparation.settings, preparation.facts)
+    campaign = Campaign(
+        target, Rules(register(), Minor.parse(preparation.facts.minor)), chosen(["lives"])
+    )
+    leak = Finding(Kind.LEAK, "lives", "", cause, "", "", 0, behind=True)
+    leak.story = {"steps": [{"do": "run", "with": {}}]}
+    assert campaign.try_again(leak, once=True) is shows
 
 
 def test_where_no_sequence_leaves_it_again_that_is_said(

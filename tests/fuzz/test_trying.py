@@ -119,6 +119,16 @@ def test_an_interrupt_leaves_it_as_small_as_it_was_made():
     assert 15 <= found.steps < len(STORY)
 
 
+def test_what_shows_whatever_is_played_is_not_made_smaller_than_what_can_be():
+    """As it may seem where others do the same on the node."""
+    gives = {"do": "run", "with": {"n": 1}, "gives": "r1"}
+    uses = [{"do": "stop", "with": {"n": 1, "sandbox": {"ref": "r1"}}}] * 3
+    found = Finding(Kind.HANG, "wire", "", "hang", "", "", 0, {"steps": [gives, *uses]})
+    try_again(Mode(), found)
+    assert found.again == 3
+    assert found.story["steps"] == [gives]
+
+
 def test_what_does_not_show_again_is_kept_as_it_is():
     found = again(Mode(100))
     assert found.story["steps"] == STORY
