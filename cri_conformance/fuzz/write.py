@@ -32,6 +32,7 @@ from cri_conformance.target import Facts
 from cri_conformance.wire.history import Call, StreamRecord
 from cri_conformance.wire.lines import in_lines
 from cri_conformance.wire.outcome import Ok, Outcome
+from cri_conformance.wire.redacted import redacted
 
 FORMAT = 1
 #: Calls that only looked are not told in a script, but for the last ones.
@@ -119,7 +120,8 @@ def calls(raw: Iterable[Call]) -> list[dict[str, Any]]:
     names: dict[str, str] = {}
     found = []
     for call in raw:
-        request = json_format.MessageToDict(call.request, preserving_proto_field_name=True)
+        asked = redacted(call.request)
+        request = json_format.MessageToDict(asked, preserving_proto_field_name=True)
         one: dict[str, Any] = {"rpc": call.rpc, "request": _named(request, names)}
         outcome: Outcome | StreamRecord | None = call.outcome
         if isinstance(outcome, StreamRecord):

@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 
 from cri_conformance.wire.latency import Latencies
 from cri_conformance.wire.outcome import Ok, Outcome, Refused
+from cri_conformance.wire.redacted import redacted
 
 #: Calls kept: more than a gate makes. A transcript reaches no further back. Lists of dozens of
 #: containers take 50 KiB each, so that this is some hundred MiB at worst.
@@ -322,7 +323,7 @@ def as_dict(
     many those are kept that are ``about`` these ids. Of what was ``answered`` an enum's first
     value is told too, which is not sent: a container without a state is CONTAINER_CREATED.
     """
-    return _fields(message, _Room(_MOST_TEXT, about, answered))
+    return _fields(redacted(message), _Room(_MOST_TEXT, about, answered))
 
 
 @dataclass

@@ -39,6 +39,18 @@ def test_objects_of_a_violation_bring_their_calls_along() -> None:
     assert len(record.transcript(record.mark(), about=["other"])) == 1
 
 
+def test_what_is_secret_is_not_shown() -> None:
+    record = History(0.0)
+    given = types.AuthConfig(username="me", password="p1", auth="p2", identity_token="p3")
+    request = types.PullImageRequest(auth=given)
+    record.add("PullImage", request, Ok(types.PullImageResponse()), 1.0, 0.1)
+    [shown] = record.transcript(0)
+    hidden = dict.fromkeys(("password", "auth", "identity_token"), "(hidden)")
+    assert shown["request"] == {"auth": {"username": "me", **hidden}}
+    # What was sent is as it was.
+    assert request.auth.password == "p1"
+
+
 def test_the_three_outcomes_in_words() -> None:
     record = History(0.0)
     _stop(record, "a")
