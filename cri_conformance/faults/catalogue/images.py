@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NoReturn
 
 from cri_conformance.api import types
@@ -44,7 +45,15 @@ _PULL, _REMOVE = "PullImage", "RemoveImage"
 _STATUS, _LIST, _FS = "ImageStatus", "ListImages", "ImageFsInfo"
 _pull, _remove = "ImageService.PullImage", "ImageService.RemoveImage"
 
-_ours = Which("pulled", lambda item, call, memory: any("/pull-" in tag for tag in item.repo_tags))
+#: Images of the suite's that nothing is made of: those of tests, and of campaigns.
+_PASSING = re.compile(r"[^/]+/cri-conformance/pull-[0-9a-f]{8}-[0-9a-f]{8}[:@].+")
+
+
+def _is_passing(image: Any) -> bool:
+    return any(map(_PASSING.fullmatch, (*image.repo_tags, *image.repo_digests)))
+
+
+_ours = Which("pulled", lambda item, call, memory: _is_passing(item))
 _twice = Change("twice", lambda items: [*items, *items])
 _no_json = {"about": "not json"}
 _malformed = when.When(
@@ -118,7 +127,7 @@ def _refuse_again(call: Call, error: StatusError) -> NoReturn:
 def _an_image_listed(request: Any, call: Call, memory: Memory) -> None:
     """An empty name is taken for the beginning of every id."""
     listed = call.upstream(_LIST, types.ListImagesRequest()).images
-    mine = [image for image in listed if any("/pull-" in tag for tag in image.repo_tags)]
+    mine = [image for image in listed if _is_passing(image)]
     if mine:
         request.image.image = mine[0].id
 
@@ -253,6 +262,7 @@ FAULTS: list[Fault] = [
         f"{_remove}.others-untouched",
         side_effect(_REMOVE, _REMOVE, _twin),
     ),
+    fault(f"{_remove}.others-untouched", images.removes_another_too()),
     fault(f"{_remove}.in-use-unharmed", side_effect(_REMOVE, "StopContainer", _its_container)),
     fault(f"{_remove}.pull-after-removal", images.removed_for_good()),
     fault(f"{_remove}.concurrent", overlap_fails(_REMOVE)),

@@ -186,6 +186,31 @@ def removes_one_name() -> Operator:
     )
 
 
+def removes_another_too() -> Operator:
+    """Breaks "others stay": with an image goes the one that was pulled first of the others."""
+
+    def step(call: Call, memory: Memory, proceed: Proceed) -> Any:
+        response = proceed(call.request)
+        pulled: dict[str, None] = memory.kept("pulled", dict)
+        if call.rpc == "PullImage":
+            pulled[name_of(call)] = None
+            return response
+        for name in list(pulled):
+            del pulled[name]
+            if image_of(call, name) is not None:
+                wanted = types.ImageSpec(image=name)
+                call.upstream("RemoveImage", types.RemoveImageRequest(image=wanted))
+                break
+        return response
+
+    return operator(
+        "remove-another-too",
+        ("PullImage", "RemoveImage"),
+        "RemoveImage also takes another image that was pulled",
+        step,
+    )
+
+
 def removed_for_good() -> Operator:
     """Breaks "can be pulled again": a name that was removed is refused for ever."""
 
