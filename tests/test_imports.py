@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "expect",
         "malformed",
         "model",
+        "pulling",
         "registry",
         "report.files",
         "report.text",

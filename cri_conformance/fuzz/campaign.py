@@ -103,7 +103,7 @@ class Campaign:
         #: Seconds within which what is repeated must come to its aim.
         self.patience = MINUTE
         #: What modes share: images, folders.
-        self.tools = Tools(target)
+        self.tools = Tools(target, int(worker.removeprefix("gw") or 0))
         self.objects = Objects(self.runtime)
         self.expected = expected
         self.behind = Behind(self)

@@ -141,7 +141,7 @@ _SAID: dict[str, Callable[[_Script, Any], str | None]] = {
     "ContainerStats": _container("stats"),
     "ListContainerStats": _plain("stats -a"),
     "ListPodSandboxStats": _plain("statsp"),
-    "PullImage": _image("pull"),
+    # No PullImage: our registry serves only as long as the run goes on.
     "RemoveImage": _image("rmi"),
     "ImageStatus": _image("inspecti"),
     "ListImages": _plain("images"),

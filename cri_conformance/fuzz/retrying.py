@@ -43,6 +43,8 @@ _GIVES_UP = {
     "create_given_up": "CreateContainer",
     "start_given_up": "StartContainer",
     "stop_prompt": "StopContainer",
+    "pull_given_up": "PullImage",
+    "remove_given_up": "RemoveImage",
 }
 #: Seconds after which a call is given up: in its first moments, and in the midst of it.
 MOMENTS = (0.001, 0.002, 0.005, 0.02, 0.1)

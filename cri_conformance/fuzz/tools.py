@@ -12,43 +12,54 @@ from pathlib import Path
 
 from cri_conformance.contract.verdict import Reason
 from cri_conformance.expect import NotExercised
-from cri_conformance.registry import oci
-from cri_conformance.registry.server import Registry
+from cri_conformance.pulling import RegistryError, open_registry
+from cri_conformance.suite.image_variants import Variant, variants
+from cri_conformance.suite.programs import program
 from cri_conformance.suite.pulls import Pulls
 from cri_conformance.suite.restart import Restarter
 from cri_conformance.target import Target
-from cri_conformance.wire.outcome import Ok
 from cri_conformance.wire.runtime import Runtime
 
 
 class Tools:
     """Closed with the campaign, or with the story that is played again."""
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    def __init__(self, target: Target, process: int = 0) -> None:
+        """``process`` is the number of this process among those of a run."""
+        self._target, self._process = target, process
         self._stack = contextlib.ExitStack()
+        #: Digests of parts of images that a pull which failed may have left half or wrong.
+        self.doubtful: set[str] = set()
 
     @cached_property
     def pulls(self) -> Pulls:
         """Images served by our registry. Raises NotExercised if the runtime can't get at it."""
-        host, port = self._target.settings.registry
+        facts = self._target.facts
+        if facts.no_pulls:
+            raise NotExercised(Reason.NO_REGISTRY, facts.no_pulls)
         try:
-            registry = Registry(host, port)
-        except OSError as error:
-            raise NotExercised(Reason.SWITCHED_OFF, f"--cri-registry: {error.strerror}") from None
+            registry = open_registry(self._target.settings, self._process)
+        except RegistryError as error:
+            raise NotExercised(Reason.SWITCHED_OFF, str(error)) from None
         self._stack.callback(registry.close)
         runtime = Runtime(self._target.client, self._target.workshop)
-        made = Pulls(runtime, registry, oci.architecture_here())
+        made = Pulls(runtime, registry, facts.architecture)
         self._stack.callback(made.close)
-        probe = made.serve()
-        if not isinstance(made.pull(probe.reference), Ok) and not registry.seen(probe.repository):
-            raise NotExercised(Reason.NO_REGISTRY, "the runtime does not come to our registry")
         return made
 
     @cached_property
-    def images(self) -> list[oci.Image]:
-        """A few images of ours, which our registry can serve."""
-        return [self.pulls.image() for _ in range(4)]
+    def images(self) -> list[Variant]:
+        """Images of ours, which our registry can serve."""
+        try:
+            runs = program(self.pulls.architecture, isolates=self._target.facts.isolates)
+        except NotExercised:
+            runs = None
+        return variants(self.pulls, runs)
+
+    @property
+    def host_root(self) -> str:
+        """Where the files of the runtime's host are; "" for nowhere."""
+        return self._target.facts.host_root
 
     @cached_property
     def folder(self) -> str:

@@ -171,6 +171,12 @@ class Registry:
         with self._lock:
             self._repositories[repository].manifests.pop(tag, None)
 
+    def forget(self, repository: str) -> None:
+        """Serve nothing of a repository any more."""
+        with self._lock:
+            self._repositories.pop(repository, None)
+            self._tokens = {one: of for one, of in self._tokens.items() if of != repository}
+
     def protect(self, repository: str, credentials: Credentials | None) -> None:
         """Ask for credentials, or no longer."""
         self._repositories[repository].credentials = credentials

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +37,6 @@ class Pulls:
     registry: Registry
     architecture: str
     _pulled: dict[str, None] = field(default_factory=dict)
-    _repositories: set[str] = field(default_factory=set)
 
     @property
     def tag(self) -> str:
@@ -71,7 +71,6 @@ class Pulls:
         """Put an image, a small one if none is given, into our registry."""
         image = image or self.image()
         repository = repository or self.repository()
-        self._repositories.add(f"{self.registry.address}/{repository}")
         reference = self.registry.push(repository, self.tag if tag is None else tag, image)
         digest = self.registry.reference(repository, image.manifest.digest)
         # Whoever is asked to remove it by these can only mean this image, which we alone have.
@@ -84,7 +83,8 @@ class Pulls:
         self._pulled[reference] = None
         if reference.startswith(f"{self.registry.address}/"):
             self.runtime.workshop.images.add(reference)
-        return self.runtime.call("PullImage", image=spec(reference), deadline=deadline, **fields)
+        asked = {"image": spec(reference), **fields}
+        return self.runtime.call("PullImage", deadline=deadline, **asked)
 
     def pulled(self, served: Served) -> str:
         """Pull what a test builds on: what PullImage returned. Raises SetupFailed."""
@@ -94,9 +94,9 @@ class Pulls:
         returned: str = outcome.response.image_ref
         return returned
 
-    def remove(self, name: str, deadline: float = PULLED_WITHIN) -> Outcome:
+    def remove(self, name: str, deadline: float = PULLED_WITHIN, **options: Any) -> Outcome:
         """RemoveImage by whatever name."""
-        return self.runtime.call("RemoveImage", image=spec(name), deadline=deadline)
+        return self.runtime.call("RemoveImage", image=spec(name), deadline=deadline, **options)
 
     def status(self, name: str) -> types.Image | None:
         """What ImageStatus shows for a name. Raises SetupFailed if it is refused."""
@@ -107,6 +107,25 @@ class Pulls:
         """All images. Raises SetupFailed."""
         return list(self.runtime.get("ListImages").images)
 
+    def forget(self, repositories: Iterable[str], images: Iterable[oci.Image] = ()) -> None:
+        """These repositories are served no more. What came from them and is gone, and these
+        images, need not be known any longer: a run of hours makes many."""
+        known = self.runtime.workshop.images
+        listed = {
+            name
+            for image in self.listed()
+            for name in (image.id, *image.repo_tags, *image.repo_digests)
+        }
+        for image in images:
+            known -= {image.id, image.id.partition(":")[2]} - listed
+        for repository in repositories:
+            whole = f"{self.registry.address}/{repository}"
+            mine = {name for name in {*self._pulled, *known} if _path(name) == whole}
+            if listed.isdisjoint(mine):
+                self.registry.forget(repository)
+                known -= mine
+                self._pulled = {name: None for name in self._pulled if name not in mine}
+
     def close(self) -> None:
         """Remove what was pulled, by each of its names."""
         for reference in self._pulled:
@@ -114,13 +133,18 @@ class Pulls:
             outcome = self.runtime.call("ImageStatus", image=spec(reference))
             if not isinstance(outcome, Ok) or outcome.response.HasField("image"):
                 self.remove(reference)
-        # An image whose tag has moved on has kept its name by digest.
+        # An image whose tag has moved on has kept its name by digest; and a pull that was given up
+        # may have come late.
         listed = self.runtime.call("ListImages")
         for image in listed.response.images if isinstance(listed, Ok) else ():
-            for name in image.repo_digests:
-                if name.partition("@")[0] in self._repositories:
+            for name in (*image.repo_digests, *image.repo_tags):
+                if self._is_of_this_run(name):
                     self.runtime.workshop.images.add(name)
                     self.remove(name)
+
+    def _is_of_this_run(self, name: str) -> bool:
+        ours = name.startswith(f"{self.registry.address}/")
+        return ours and self.runtime.workshop.run.nonce in _path(name)
 
 
 def fails(judge: Judge, clause_id: str, outcome: Outcome) -> None:
@@ -135,8 +159,13 @@ def fails(judge: Judge, clause_id: str, outcome: Outcome) -> None:
 
 def repository_of(reference: str, registry: Registry) -> str:
     """The repository of a reference to our registry."""
-    path = reference.removeprefix(f"{registry.address}/")
-    return path.partition("@")[0].partition(":")[0]
+    return _path(reference).removeprefix(f"{registry.address}/")
+
+
+def _path(reference: str) -> str:
+    """A reference without its digest, and without its tag, which comes after the last slash."""
+    folder, slash, last = reference.partition("@")[0].rpartition("/")
+    return f"{folder}{slash}{last.partition(':')[0]}"
 
 
 def noise(size: int) -> bytes:

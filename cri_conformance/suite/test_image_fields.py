@@ -17,7 +17,7 @@ from cri_conformance.wire.runtime import Runtime
 
 MEGABYTE = 1024 * 1024
 #: USER of the config → (number, name) that may be reported; None stands for unset.
-_USERS: tuple[tuple[str, str, tuple[tuple[int | None, str], ...]], ...] = (
+USERS: tuple[tuple[str, str, tuple[tuple[int | None, str], ...]], ...] = (
     ("1234", "Image.uid.of-number", ((1234, ""),)),
     ("1234:2345", "Image.uid.of-number", ((1234, ""),)),
     ("1234:group", "Image.uid.of-number", ((1234, ""),)),
@@ -42,7 +42,7 @@ def _told(pulls: Pulls, image: oci.Image) -> types.Image:
 
 @pytest.mark.parametrize(
     ("user", "promise", "permitted"),
-    [pytest.param(*case, marks=clause(case[1]), id=case[0] or "none") for case in _USERS],
+    [pytest.param(*case, marks=clause(case[1]), id=case[0] or "none") for case in USERS],
 )
 @clause("Image.uid.not-with-username")
 def test_user(
@@ -56,7 +56,17 @@ def test_user(
     served = pulls.serve(pulls.image(User=user))
     pulls.pulled(served)
     told = judge.response(promise, runtime.call("ImageStatus", image=spec(served.reference)))
-    found = told.image
+    judge_user(judge, told.image, user, promise, permitted)
+
+
+def judge_user(
+    judge: Judge,
+    found: types.Image,
+    user: str,
+    promise: str,
+    permitted: tuple[tuple[int | None, str], ...],
+) -> None:
+    """Judge what is told of the user of an image by a line of USERS."""
     number = found.uid.value if found.HasField("uid") else None
     shown = f"uid {'unset' if number is None else number}, username {found.username!r}"
     judge.that(
@@ -93,17 +103,27 @@ def test_a_larger_image_is_larger(pulls: Pulls, judge: Judge) -> None:
 def test_verbose(runtime: Runtime, pulls: Pulls, judge: Judge) -> None:
     served = pulls.serve()
     pulls.pulled(served)
-    plain, verbose = (
-        runtime.get("ImageStatus", image=spec(served.reference), verbose=verbose)
-        for verbose in (False, True)
+    judge_verbose(
+        judge,
+        *(
+            runtime.get("ImageStatus", image=spec(served.reference), verbose=verbose)
+            for verbose in (False, True)
+        ),
     )
+
+
+def judge_verbose(
+    judge: Judge, plain: types.ImageStatusResponse, verbose: types.ImageStatusResponse
+) -> None:
+    """Judge what a status says when it is asked for more."""
     judge.equal("ImageStatusRequest.verbose.same-image", verbose.image, plain.image, "image")
     judge.equal("ImageStatusResponse.info.only-verbose", dict(plain.info), {}, "info")
-    broken = [key for key, value in verbose.info.items() if not _is_json(value)]
+    broken = [key for key, value in verbose.info.items() if not is_json(value)]
     judge.equal("ImageStatusResponse.info.json", broken, [], "values that are no JSON:")
 
 
-def _is_json(text: str) -> bool:
+def is_json(text: str) -> bool:
+    """Whether it is a JSON document."""
     try:
         json.loads(text)
     except ValueError:

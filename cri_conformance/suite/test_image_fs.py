@@ -14,7 +14,7 @@ from cri_conformance.expect import Judge, clause
 from cri_conformance.registry import oci
 from cri_conformance.suite.pulls import Pulls, noise
 from cri_conformance.target import Target
-from cri_conformance.wire.outcome import Ok, SetupFailed
+from cri_conformance.wire.outcome import Ok, Outcome, SetupFailed
 from cri_conformance.wire.runtime import Runtime, poll
 
 #: What is pulled: bytes that can't be packed closer, in so many files.
@@ -37,7 +37,11 @@ def _file_systems(runtime: Runtime) -> list[Any]:
     "ImageFsInfoResponse.image_filesystems.mountpoint",
 )
 def test_what_is_told(runtime: Runtime, judge: Judge, cri_target: Target) -> None:
-    outcome = runtime.call("ImageFsInfo")
+    judge_file_systems(judge, runtime.call("ImageFsInfo"), cri_target.facts.host_root)
+
+
+def judge_file_systems(judge: Judge, outcome: Outcome, root: str) -> None:
+    """Judge an answer of ImageFsInfo; ``root`` is where the host's files are, "" for nowhere."""
     judge.ok("ImageService.ImageFsInfo.succeeds", outcome)
     systems = list(outcome.response.image_filesystems) if isinstance(outcome, Ok) else []
     judge.that(
@@ -46,7 +50,6 @@ def test_what_is_told(runtime: Runtime, judge: Judge, cri_target: Target) -> Non
         permitted="at least one file system for images",
         actual="none",
     )
-    root = cri_target.facts.host_root
     if not root:
         judge.not_exercised("ImageFsInfoResponse.image_filesystems.mountpoint", Reason.REMOTE)
     for system in systems:

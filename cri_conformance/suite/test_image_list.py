@@ -50,13 +50,14 @@ def test_all(runtime: Runtime, pulls: Pulls, judge: Judge, three: list[Served]) 
         if own.intersection(image.repo_tags):
             judge.equal(
                 f"{LIST}.agrees-with-status",
-                _story(image),
-                _story(pulls.status(image.id) or types.Image()),
+                story_of(image),
+                story_of(pulls.status(image.id) or types.Image()),
                 f"in the list and in the status, of {image.id}:",
             )
 
 
-def _story(image: types.Image) -> tuple[object, ...]:
+def story_of(image: types.Image) -> tuple[object, ...]:
+    """What list and status tell alike."""
     names = sorted(image.repo_tags), sorted(image.repo_digests)
     return (image.id, *names, image.size, image.uid.value, image.username)
 

@@ -32,7 +32,7 @@ PROMPT = 5.0
 #: Seconds that the slow registry takes.
 SLOW = 20.0
 
-_REFUSING = {
+REFUSING = {
     "401": troubles.status(401),
     "403": troubles.status(403),
     "404": troubles.status(404),
@@ -40,7 +40,7 @@ _REFUSING = {
     "500": troubles.status(500),
     "cut-off": troubles.cut_off(),
 }
-_LYING = {
+LYING = {
     "other-bytes": troubles.wrong_bytes(),
     "truncated": troubles.wrong_length(-7),
 }
@@ -50,8 +50,8 @@ _ENDLESS = {"circle": troubles.redirects(), "huge": troubles.huge(64 * 1024 * 10
 def _cases() -> list[ParameterSet]:
     found: list[ParameterSet] = []
     for promise, ways in (
-        (f"{PULL}.refused-error", _REFUSING),
-        (f"{PULL}.content-checked", _LYING),
+        (f"{PULL}.refused-error", REFUSING),
+        (f"{PULL}.content-checked", LYING),
         (f"{PULL}.bounded", _ENDLESS),
     ):
         for name, trouble in ways.items():
@@ -141,7 +141,7 @@ def test_a_slow_registry_holds_up_its_own_pull_alone(
     pulls.registry.trouble(slow.repository, troubles.on("blobs", troubles.slow(SLOW, over=over)))
 
     def meanwhile() -> None:
-        _until_asked(pulls, slow)
+        until_asked(pulls, slow)
         began = time.monotonic()
         judge.ok(f"{PULL}.not-held-up", pulls.pull(quick.reference, deadline=prompt))
         named = types.ImageStatusRequest(image=spec(quick.reference))
@@ -168,7 +168,8 @@ def test_a_slow_registry_holds_up_its_own_pull_alone(
     together(lambda: pulls.pull(slow.reference, deadline=SLOW), asked)
 
 
-def _until_asked(pulls: Pulls, served: Served) -> None:
+def until_asked(pulls: Pulls, served: Served) -> None:
+    """Wait until the runtime fetches a layer of an image, or for a moment at most."""
     give_up = time.monotonic() + PROMPT
     pause = threading.Event()
     while not any(one.kind == "blobs" for one in pulls.registry.seen(served.repository)):

@@ -41,3 +41,30 @@ def test_removing_what_is_in_doubt_leaves_all_in_doubt() -> None:
     assert node.expected("never") == NONE
     node.remove("never")
     assert node.expected("never") == NONE
+
+
+def test_an_id_is_a_name_that_goes_with_the_last_tag_or_may_not() -> None:
+    node = Node(all_names_go=True)
+    node.pull(TAG, "r/a@1", "1")
+    node.leads_to["sha256:1"] = "1"
+    node.pull(TAG, "r/a@2", "2")
+    assert node.expected("sha256:1") == OPEN
+    assert node.certain() == {"2"}
+
+
+def test_a_digest_with_a_repository_that_it_was_removed_from_may_find_the_image_again() -> None:
+    node = Node(all_names_go=True)
+    node.pull(TAG, "r/a@1", "1")
+    node.remove(TAG)
+    node.pull(OTHER, "r/b@1", "1")
+    assert (node.expected("r/a@1"), node.expected(TAG)) == (OPEN, NONE)
+
+
+def test_of_an_image_in_doubt_no_name_is_certain() -> None:
+    node = Node(all_names_go=True)
+    node.pull(TAG, "r/a@1", "1")
+    node.pull(OTHER, "r/b@2", "2")
+    node.doubt("1")
+    node.doubt(NONE)
+    assert {node.expected(TAG), node.expected("r/a@1")} == {OPEN}
+    assert node.expected(OTHER) == "2"
