@@ -57,6 +57,9 @@ KINDS = {
     "messages": Kind(
         "`messages`", "turns / requests", partial(kills_by_campaigns.killed, mode="messages")
     ),
+    "images": Kind(
+        "`images`", "sequences / steps", partial(kills_by_campaigns.killed, mode="images")
+    ),
     "wire": Kind("`wire`", "messages; of `crash-on-flood` attacks", kills_by_messages.killed),
 }
 _LIST = Path(__file__).with_suffix(".tsv")
