@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the processes of a campaign (``-n``) say: none of them has a terminal.
 
-Each keeps its last state in a file beside the report; the one that leads reads them.
+Each writes its lines to a file beside the report; the one that leads reads them.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 
-from cri_conformance.report import campaigns
+from cri_conformance.report.files import SAID
 
-#: Seconds between two looks, and looks between two lines of progress.
-EVERY, LINE_EVERY = 1.0, 10
+#: Seconds between two looks.
+EVERY = 1.0
 
 
 class Following:
-    """Tells of processes' findings as they come, and now and then how far each is."""
+    """Tells what processes say, soon after they said it."""
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         """``folder`` is the report's; ``say`` is called in a thread of its own."""
         self._folder, self._say = folder, say
-        self._begun: set[str] = set()
-        self._told: set[tuple[str, str, str]] = set()
+        #: Bytes of each file that have been told.
+        self._told: dict[Path, int] = {}
         self._over = Event()
         self._thread = Thread(target=self._follow, name="cri-following", daemon=True)
 
@@ -32,30 +32,25 @@ class Following:
         self._thread.start()
 
     def end(self) -> None:
-        """Look no more; returns when nothing is said any more. May be called again."""
+        """Look no more; returns when all has been told. May be called again."""
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _follow(self) -> None:
-        looks = 0
         while not self._over.wait(EVERY):
-            looks += 1
-            self.look(lines=looks % LINE_EVERY == 0)
+            self.look()
+        self.look()
 
-    def look(self, *, lines: bool) -> None:
-        """Tell what is new, and of who is new, and with ``lines`` of all, how far it is."""
-        for campaign in campaigns.read(self._folder, calls=False):
-            for finding in campaign["findings"]:
-                what = finding["clause"] or finding["kind"]
-                key = (campaign["worker"], what, finding["cause"])
-                if key not in self._told:
-                    self._told.add(key)
-                    known = f", known: {finding['reason']}" if finding["reason"] else ""
-                    self._say(
-                        f"{campaign['worker']} found: {what}: permitted {finding['permitted']}; "
-                        f"got {finding['actual']}{known}"
-                    )
-            if lines or campaign["worker"] not in self._begun:
-                self._begun.add(campaign["worker"])
-                self._say(f"{campaign['worker']}: {campaign['line']}")
+    def look(self) -> None:
+        """Tell what is new."""
+        for path in sorted(self._folder.glob(f"fuzz-*{SAID}")):
+            worker = path.name.removeprefix("fuzz-").removesuffix(SAID)
+            with path.open("rb") as file:
+                file.seek(self._told.get(path, 0))
+                # The last line may be half written.
+                whole = file.read().rpartition(b"\n")[0]
+            if whole:
+                self._told[path] = self._told.get(path, 0) + len(whole) + 1
+                for line in whole.decode(errors="replace").split("\n"):
+                    self._say(f"{worker}: {line}")

@@ -165,12 +165,14 @@ class Reporting:
 
     def _write(self, exitstatus: int, left: Iterable[str], latencies: dict[str, Any]) -> int:
         self._collector.add_latencies(latencies)
+        played = campaigns.read(self._settings.report)
+        self.stopped = self.stopped or next(filter(None, (one["stopped"] for one in played)), "")
         self.results = self._collector.results(
             self._about_suite(complete=not self.stopped),
             self._about_target(),
             environment(),
             [*self._leftovers, *left],
-            campaigns.read(self._settings.report),
+            played,
         )
         where = self._settings.report
         try:

@@ -3,52 +3,40 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from cri_conformance.following import Following
-from cri_conformance.report import campaigns
+from cri_conformance.report.files import SAID
 
 
-def _finding(clause: str, **more: Any) -> dict[str, Any]:
-    told = {"clause": clause, "kind": "clause", "cause": "c", "permitted": "p", "actual": "a"}
-    return {**told, "reason": "", **more}
+def _say(folder: Path, worker: str, text: str) -> None:
+    with (folder / f"fuzz-{worker}{SAID}").open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
-def _state(folder: Path, worker: str, *findings: dict[str, Any]) -> None:
-    made = {"worker": worker, "line": f"{len(findings)} found", "findings": findings}
-    campaigns.file(folder, worker).write_text(json.dumps(made), encoding="utf-8")
-
-
-def test_each_finding_is_told_once_by_each_process_and_how_far_it_is(tmp_path: Path) -> None:
+def test_each_line_is_told_once_when_it_is_whole(tmp_path: Path) -> None:
     said: list[str] = []
     following = Following(tmp_path, said.append)
-    following.look(lines=True)
+    following.look()
     assert said == []
-    _state(tmp_path, "gw0", _finding("A.b"))
-    _state(tmp_path, "gw1")
-    following.look(lines=False)
-    following.look(lines=False)
-    assert said == ["gw0 found: A.b: permitted p; got a", "gw0: 1 found", "gw1: 0 found"]
-    _state(tmp_path, "gw1", _finding("A.b", reason="slow"), _finding("", kind="leak"))
-    following.look(lines=True)
-    assert said[3:] == [
-        "gw0: 1 found",
-        "gw1 found: A.b: permitted p; got a, known: slow",
-        "gw1 found: leak: permitted p; got a",
-        "gw1: 2 found",
-    ]
+    _say(tmp_path, "gw0", "found: ü\nagain 3 of")
+    _say(tmp_path, "gw1", "5 s\n6 s\n")
+    following.look()
+    following.look()
+    assert said == ["gw0: found: ü", "gw1: 5 s", "gw1: 6 s"]
+    _say(tmp_path, "gw0", " 3\n")
+    following.look()
+    assert said[3:] == ["gw0: again 3 of 3"]
 
 
-def test_nothing_is_said_after_its_end(tmp_path: Path) -> None:
+def test_all_is_told_at_its_end_and_nothing_afterwards(tmp_path: Path) -> None:
     said: list[str] = []
-    following = Following(tmp_path, said.append)
-    following.end()
+    Following(tmp_path, said.append).end()
     following = Following(tmp_path, said.append)
     following.begin()
+    _say(tmp_path, "gw0", "the last\n")
     following.end()
     following.end()
-    _state(tmp_path, "gw0", _finding("A.b"))
-    assert not said
+    _say(tmp_path, "gw0", "too late\n")
+    assert said == ["gw0: the last"]
     assert not following._thread.is_alive()

@@ -37,7 +37,7 @@ from cri_conformance.fuzz.trying import Bench, Trying, stays_away
 from cri_conformance.fuzz.turns import TurnOver, Turns
 from cri_conformance.fuzz.words import failures
 from cri_conformance.malformed.oracle import Misbehaviour, panic_of
-from cri_conformance.report.files import CALLS, write_text
+from cri_conformance.report.files import CALLS, SAID, write_text
 from cri_conformance.report.text import count, one_line, tried
 from cri_conformance.settings import Budget, Settings
 from cri_conformance.suite.repeating import MINUTE
@@ -112,7 +112,8 @@ class Campaign:
         self._trying = Trying(target, self.scope, self._tell)
         self._said, self._progress = said, progress
         self._log = Log(target.settings.runtime_log)
-        self._next_line, self._next_save = LINE_EVERY, 0.0
+        # Of several each is to be heard of soon.
+        self._next_line, self._next_save = 0.0 if worker else LINE_EVERY, 0.0
         #: Why it ended; of that, why the runtime is gone for good.
         self._stopped = self._gone = ""
         #: Whether Ctrl-C has come: from then on nothing is tried any more.
@@ -204,7 +205,7 @@ class Campaign:
             key = (str(kind), cause)
         elif isinstance(error, SetupFailed):
             # The environment gave way: no verdict, and no reason to end a campaign.
-            self._said(f"no verdict: {error}")
+            self.say(f"no verdict: {error}")
             return None
         else:
             raise error
@@ -247,8 +248,11 @@ class Campaign:
         finding.link = next((entry.link for entry in entries if entry.link), "")
 
     def say(self, line: str) -> None:
-        """A line of progress."""
+        """A line of progress; one of several processes writes it down for the one that leads."""
         self._said(line)
+        if self.worker and self._progress:
+            with suppress(OSError), self._progress.with_suffix(SAID).open("a") as file:
+                file.write(f"{one_line(line, 1000)}\n")
 
     def add(self, key: Key, finding: Finding, *, again: bool = True) -> None:
         """Keep a finding: one that is there already is only counted.
@@ -264,7 +268,7 @@ class Campaign:
                 finding.keep(self.target.client.history, self.judge.mark, about=finding.about)
             self.findings[key] = finding
             known = f", known: {finding.reason}" if finding.reason else ""
-            self._said(f"found: {finding.line()}{known}")
+            self.say(f"found: {finding.line()}{known}")
             # At once: trying it takes long, and the run may be ended meanwhile.
             self._write(finding)
             if again and finding.steps:
@@ -288,7 +292,7 @@ class Campaign:
         except OSError as error:
             finding.folder = ""
             where = self.settings.fuzz_dir
-            self._said(f"its files can't be written to {where}: {error.strerror}")
+            self.say(f"its files can't be written to {where}: {error.strerror}")
 
     def _is_there(self, finding: Finding) -> bool:
         """Whether the runtime is there after a finding, or again; if not the campaign is over."""
@@ -323,10 +327,11 @@ class Campaign:
                 return self._trying.once(mode, finding)
             what = finding.clause or finding.kind
             most = f"{self._trying.longest(finding):.0f} s"
-            self._said(f"{what}: tried again and made smaller, for up to {most}")
+            self.say(f"{what}: tried again and made smaller, for up to {most}")
+            finding.untried = ""
             self._trying.again(mode, finding)
             more = "; each time that left it once more" if finding.behind and finding.again else ""
-            self._said(f"{tried(**finding.tried)}, {count(finding.steps, 'step')}{more}")
+            self.say(f"{tried(**finding.tried)}, {count(finding.steps, 'step')}{more}")
             return finding.again > 0
         except KeyboardInterrupt:
             finding.untried = INTERRUPTED
@@ -371,11 +376,12 @@ class Campaign:
                 try:
                     players.append((mode, mode.open(self)))
                 except NotExercised as error:
-                    self._said(f"without the mode {mode.name}: {error}")
+                    self.say(f"without the mode {mode.name}: {error}")
             self._turns = Turns(players, self.budget)
             self._play()
         except KeyboardInterrupt:
             self.interrupted = True
+            self._stopped = self._stopped or "interrupted"
             raise
         finally:
             self._finish([player for _, player in players])
@@ -397,7 +403,7 @@ class Campaign:
             self.tools.close()
             self.behind.look_for_images()
         except (RuntimeGone, SetupFailed) as error:
-            self._said(f"clean-up: {error}")
+            self.say(f"clean-up: {error}")
         finally:
             self.target.client.history.forget(self.judge.mark)
             self.judge.broken = None
@@ -415,7 +421,7 @@ class Campaign:
                 except Halt:
                     return
                 except Over as error:
-                    self._said(f"without the mode {self._mode} from now on: {error}")
+                    self.say(f"without the mode {self._mode} from now on: {error}")
                     self._turns.ends(share)
                 except (RuntimeGone, SetupFailed) as error:
                     self.found(error, [])
@@ -433,13 +439,13 @@ class Campaign:
                     write_text(self._progress.with_suffix(CALLS), json.dumps(told))
                 write_text(self._progress, json.dumps(self.plain()))
             except OSError as error:
-                self._said(f"can't write {self._progress}: {error.strerror}")
+                self.say(f"can't write {self._progress}: {error.strerror}")
 
     def _tell(self) -> None:
         self.meter.calls = self.target.client.history.mark() + self.meter.unrecorded
         if self.meter.seconds >= self._next_line:
             self._next_line = self.meter.seconds + LINE_EVERY
-            self._said(self.line() + ", trying one again" * self._trying.busy)
+            self.say(self.line() + ", trying one again" * self._trying.busy)
 
     def line(self) -> str:
         """The state of the campaign in one line."""

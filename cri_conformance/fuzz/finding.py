@@ -100,7 +100,7 @@ class Finding:
     def tried(self) -> dict[str, str]:
         """How often it showed when it was tried again, or why it was not, as files have it."""
         if self.tries:
-            return {"again": f"{self.again} of {self.tries}", "untried": ""}
+            return {"again": f"{self.again} of {self.tries}", "untried": self.untried}
         not_yet = "the campaign has not come to it" if self.steps else "it came of no sequence"
         return {"again": "", "untried": self.untried or not_yet}
 

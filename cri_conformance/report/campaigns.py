@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cri_conformance.report.files import CALLS
+from cri_conformance.report.files import CALLS, SAID
 from cri_conformance.report.schema import Campaign
 
 _FINDING: dict[str, Any] = {
@@ -29,8 +29,9 @@ def file(folder: Path, worker: str) -> Path:
 
 def clear(folder: Path) -> None:
     """Remove those of a run before."""
-    for path in [*folder.glob("fuzz-*.json"), *folder.glob(f"fuzz-*{CALLS}")]:
-        path.unlink(missing_ok=True)
+    for ending in (".json", CALLS, SAID):
+        for path in folder.glob(f"fuzz-*{ending}"):
+            path.unlink(missing_ok=True)
 
 
 def read(folder: Path, *, calls: bool = True) -> list[dict[str, Any]]:

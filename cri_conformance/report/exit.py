@@ -14,11 +14,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import IntEnum
 
 import pytest
 
+from cri_conformance.report.findings import distinct
 from cri_conformance.report.profiles import JUDGED
 from cri_conformance.report.schema import ClauseResult, Finding, Results
 
@@ -88,21 +88,13 @@ def ending(results: Results) -> Ending:
 
 def failures(results: Results) -> list[Finding]:
     """What campaigns found that fails the run, each once."""
-    return _once(finding for finding in _findings(results) if finding["counts"])
+    return [finding for finding in distinct(results["campaigns"]) if finding["counts"]]
 
 
 def known(results: Results) -> list[Finding]:
     """What campaigns found that would, if it were not expected, each once."""
-    return _once(one for one in _findings(results) if one["reason"] and one["kind"] != "open")
-
-
-def _findings(results: Results) -> list[Finding]:
-    return [finding for campaign in results["campaigns"] for finding in campaign["findings"]]
-
-
-def _once(findings: Iterable[Finding]) -> list[Finding]:
-    """Without what another process of the run found too."""
-    return list({(one["clause"], one["kind"], one["cause"]): one for one in findings}.values())
+    found = distinct(results["campaigns"])
+    return [one for one in found if one["reason"] and one["kind"] != "open"]
 
 
 def _interrupted(results: Results) -> bool:

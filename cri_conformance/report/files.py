@@ -8,6 +8,8 @@ from pathlib import Path
 
 #: Beside the state of a campaign's process: the calls of its findings.
 CALLS = ".calls"
+#: Ending of the file with what a process of several says meanwhile.
+SAID = ".said"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -161,7 +161,7 @@ class Finding(TypedDict):
     steps: int  # of the story, as shrunk; 0 where there is none to play again
     steps_found: int
     again: str  # how often it showed when it was tried again, as in "3 of 3"; "" if it was not
-    untried: str  # why it was not; "" if it was
+    untried: str  # why it was not, or no oftener; "" if it was
     times: int  # how often the campaign met it
     folder: str  # where its files are
     replay: str  # the command that plays it again; "" if there is nothing to play

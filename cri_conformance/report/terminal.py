@@ -11,6 +11,7 @@ from cri_conformance.contract.clause import Clause
 from cri_conformance.contract.verdict import Reason, Verdict
 from cri_conformance.report import again, campaigns, reasons, remains
 from cri_conformance.report.exit import Ending, ending, failures, known
+from cri_conformance.report.findings import distinct
 from cri_conformance.report.profiles import State, too_short
 from cri_conformance.report.schema import (
     ClauseResult,
@@ -226,22 +227,21 @@ def _campaigns(results: Results) -> list[Line]:
         drawn = ", drawn from" * bool(campaign["worker"])
         lines.append((f"{lead}{drawn or ','} seed {campaign['seed']}: {campaign['line']}", {}))
         lines += [(f"  it {one_line(note)}", _YELLOW) for note in campaigns.notes(campaign)]
-        for finding in campaign["findings"]:
-            why = f"{because(finding['reason'], finding['link'])}; " if finding["reason"] else ""
-            lines.append(
-                (
-                    f"  {_found(finding)}: {why}"
-                    f"{one_line(finding['actual'], 160)} "
-                    f"({count(finding['steps'], 'step')}, "
-                    f"{one_line(tried(finding['again'], finding['untried']))}, "
-                    f"met {count(finding['times'], 'time')}): {visible(finding['folder'])}",
-                    _RED if finding["counts"] else _YELLOW,
-                )
+    for finding in distinct(results["campaigns"]):
+        why = f"{because(finding['reason'], finding['link'])}; " if finding["reason"] else ""
+        lines.append(
+            (
+                f"  {_found(finding)}: {why}"
+                f"{one_line(finding['actual'], 160)} "
+                f"({count(finding['steps'], 'step')}, "
+                f"{one_line(tried(finding['again'], finding['untried']))}, "
+                f"met {count(finding['times'], 'time')}): {visible(finding['folder'])}",
+                _RED if finding["counts"] else _YELLOW,
             )
-            command = finding["replay"]
-            if command and command not in said_before:
-                said_before.add(command)
-                lines.append((f"    {visible(command)}", {}))
+        )
+        command = finding["replay"]
+        if command and command not in said_before:
+            lines.append((f"    {visible(command)}", {}))
     return lines
 
 

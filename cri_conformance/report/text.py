@@ -67,8 +67,10 @@ def known_words(violations: int, findings: int) -> str:
 
 
 def tried(again: str, untried: str) -> str:
-    """How often a finding showed when it was tried again, as in ``3 of 3``, or why it was not."""
-    return f"again {again}" if again else f"not tried again: {untried}"
+    """How often a finding showed when it was tried again, as in ``3 of 3``; why no oftener."""
+    if not again:
+        return f"not tried again: {untried}"
+    return f"again {again}" + (f" until {untried}" if untried else "")
 
 
 def sweep_command(endpoint: str, image_endpoint: str = "") -> str:

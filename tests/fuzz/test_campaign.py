@@ -291,6 +291,21 @@ def _no_room() -> Any:
     raise SetupFailed("no room")
 
 
+def test_a_try_that_was_interrupted_says_so_of_those_that_were_made(preparation: Preparation):
+    campaign = _campaign(preparation, modes=("lives",))
+
+    def twice(mode: object, finding: Finding) -> None:
+        finding.tries = finding.again = 2
+        raise KeyboardInterrupt
+
+    campaign._trying.again = twice  # type: ignore[method-assign]
+    found = Finding(Kind.OPEN, "lives", "", "c", "p", "a", 1, {"steps": [{"do": "a", "with": {}}]})
+    with pytest.raises(KeyboardInterrupt):
+        campaign.add(("open", "c"), found)
+    told = found.plain()
+    assert (told["again"], told["untried"]) == ("2 of 2", "the campaign was interrupted")
+
+
 def test_what_was_left_is_told_although_trying_it_was_interrupted(preparation: Preparation):
     campaign = _campaign(preparation, modes=("lives",))
     campaign._trying.again = campaign._trying.once = _interrupted  # type: ignore[assignment]

@@ -145,6 +145,7 @@ def test_what_was_judged_before_an_interrupt_is_told(
     assert {ran.verdicts[clause] for clause in found} == {"broken"}
     assert ran.verdicts["PodSandboxStatus.created_at.stable"] == "held"
     assert not any("clauses" in campaign for campaign in ran.results["campaigns"])
+    assert {campaign["stopped"] for campaign in ran.results["campaigns"]} == {"interrupted"}
     why = "the run ended before the campaign came by it: interrupted"
     assert ran.reason("ImageService.PullImage.by-digest") == why
     assert "switched off by option" not in ran.output

@@ -96,6 +96,13 @@ def test_what_could_not_be_tried_again_says_why(tmp_path: Path):
         assert ", not tried again: the runtime did not come back" in place
 
 
+def test_what_could_be_tried_no_oftener_says_why(tmp_path: Path):
+    made = campaign(finding(STOP, again="2 of 2", untried="the campaign was interrupted"))
+    shown = "\n".join(line for line, _ in terminal.summary_lines(made, 0))
+    for place in (shown, markdown.render(made)):
+        assert ", again 2 of 2 until the campaign was interrupted" in place
+
+
 def test_what_is_not_the_whole_says_so(tmp_path: Path):
     made = campaign()
     made["campaigns"][0] |= {"stopped": "it did not come back", "unplayed": ["images", "wire"]}

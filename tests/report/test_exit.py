@@ -123,6 +123,7 @@ def test_a_campaign_may_judge_without_a_clause(steps: int, end: Ending):
 def test_what_two_processes_found_is_one_failure():
     made = run()
     finding = {"clause": NAMES[0], "kind": "clause", "cause": "c", "counts": True, "reason": ""}
+    finding |= {"steps": 1, "times": 1}
     leaks = [{**finding, "clause": "", "kind": "leak", "cause": cause} for cause in "ab"]
     made["campaigns"] = [{"findings": [finding, leaks[0]]}, {"findings": [finding, *leaks]}]
     assert len(failures(made)) == 3
