@@ -133,7 +133,7 @@ class Explorer:
         self._kept = self._runtime.made()
         self._until = time.monotonic() + BUDGET[self.depth.nightly]
         try:
-            with without_constants():
+            with tamed():
                 explored()
         except _Stop as stop:
             raise stop.cause from None
@@ -193,11 +193,12 @@ class _Stop(BaseException):
 
 
 @contextlib.contextmanager
-def without_constants() -> Iterator[None]:
-    """Keep Hypothesis from drawing constants out of whatever modules happen to be loaded.
+def tamed() -> Iterator[None]:
+    """Around a run of Hypothesis: it draws no constants, and an interrupt ends it.
 
-    It reads them from "local" source files, so the same seed would try other examples in a
-    checkout, in a wheel, and beside a vendor's own tests.
+    It reads constants from "local" source files, whatever happens to be loaded, so the same seed
+    would try other examples in a checkout, in a wheel, and beside a vendor's own tests. Interrupted
+    before it has begun it fails by an assertion of its own, which nobody would take for Ctrl-C.
     """
     reads = "_get_local_constants"
     if not hasattr(providers, reads):
@@ -207,8 +208,18 @@ def without_constants() -> Iterator[None]:
     setattr(providers, reads, lambda: nothing)
     try:
         yield
+    except Exception as error:
+        if _came_of_interrupt(error):
+            raise KeyboardInterrupt from error
+        raise
     finally:
         setattr(providers, reads, kept)
+
+
+def _came_of_interrupt(error: BaseException | None) -> bool:
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _with_signature(example: Callable[..., None], names: list[str]) -> Callable[..., None]:

@@ -14,7 +14,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from cri_conformance.expect.explore import without_constants
+from cri_conformance.expect.explore import tamed
 from cri_conformance.fuzz.story import Story
 
 #: Sequences of one turn, and the most steps of one.
@@ -78,7 +78,7 @@ def turn(
         suppress_health_check=list(HealthCheck),
     )
     try:
-        with without_constants():
+        with tamed():
             run_state_machine_as_test(hypothesis.seed(seed)(Begun), settings=settings)
     except Flaky:
         # The runtime did not answer twice alike (what ends by itself has ended or not), so that

@@ -19,7 +19,7 @@ from cri_conformance.api.rpcs import RPCS
 from cri_conformance.build import generate
 from cri_conformance.build.constraints import broken
 from cri_conformance.build.fields import NOT_SENT, Ours
-from cri_conformance.expect.explore import without_constants
+from cri_conformance.expect.explore import tamed
 from cri_conformance.fuzz.campaign import Bench, Campaign
 from cri_conformance.fuzz.judging import CampaignJudge
 from cri_conformance.fuzz.patches import FOLDER, laid_over, patches, resolve
@@ -306,7 +306,7 @@ class RequestsPlayer:
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )(hypothesis.seed(seed)(hypothesis.given(drawn=_SEVERAL)(example)))
-        with without_constants():
+        with tamed():
             checked()
         for error, story in found:
             campaign.found(error, story)
