@@ -193,13 +193,6 @@ class Session:
     def pytest_sessionstart(self, session: pytest.Session) -> Generator[None, None, None]:
         if not self._config.option.collectonly:
             self._start(session)
-            if (
-                self.leads
-                and self.settings.fuzz
-                and getattr(self._config.option, "dist", "no") != "no"
-            ):
-                self._following = Following(self.settings.report, self._write_line)
-                self._following.begin()
         if not self.leads:
             heed()
             return (yield)
@@ -216,6 +209,9 @@ class Session:
             self._reporting.begin(self.facts, self.known, self._leftovers)
             if not self.matrix:
                 self._config.pluginmanager.register(ToldOnce(), told_once.NAME)
+            if self.settings.fuzz and getattr(self._config.option, "dist", "no") != "no":
+                self._following = Following(self.settings.report, self._write_line)
+                self._following.begin()
         else:
             worker_input: dict[str, Any] = self._config.workerinput  # type: ignore[attr-defined]
             self.facts = Facts(**worker_input[_FACTS])

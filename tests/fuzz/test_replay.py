@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 
 from cri_conformance import cli
-from cri_conformance.api import types
 from cri_conformance.fuzz import replay, write
 from cri_conformance.fuzz.finding import Finding, Kind, Unspoken
 from cri_conformance.fuzz.judging import cause_of
@@ -33,8 +32,8 @@ from cri_conformance.session import Session
 from cri_conformance.settings import Settings
 from cri_conformance.target import Preparation, Target, connect
 from cri_conformance.wire.client import request_of
-from cri_conformance.wire.history import SHOWN, Call, StreamRecord
-from cri_conformance.wire.outcome import Ok, Refused, SetupFailed
+from cri_conformance.wire.history import SHOWN
+from cri_conformance.wire.outcome import Refused, SetupFailed
 
 WRONG = "listed twice"
 MISSING = "step 2 is about s1, which no step before it gave"
@@ -408,43 +407,6 @@ def test_steps_of_every_mode_are_taken(tmp_path: Path):
         assert load(_file(tmp_path, document)) == document
     with pytest.raises(ReplayError):
         load(_file(tmp_path, _document({"do": "pull", "with": {"place": True}}, mode="images")))
-
-
-def test_what_a_stream_brought_is_told_in_words():
-    container = "c" * 64
-    opened = StreamRecord()
-    opened.add(types.ContainerEventResponse(container_id=container))
-    events = request_of("GetContainerEvents")
-    created = types.CreateContainerResponse(container_id=container)
-    first, _, last = write.calls(
-        [
-            Call(1, 0.0, 0.1, "GetContainerEvents", events, opened, 1),
-            Call(2, 0.2, 0.1, "CreateContainer", request_of("CreateContainer"), Ok(created), 1),
-            Call(3, 0.3, 0.1, "GetContainerEvents", events, opened.ended(Ok(None)), 1),
-        ]
-    )
-    assert first["outcome"] == "OPENED"
-    assert first["brought"]["messages"] == 1
-    assert first["brought"]["0"]["container_id"] == "${container1}"
-    assert (last["outcome"], last["brought"]) == ("OK", {"messages": 1})
-
-
-@pytest.mark.parametrize(("mode", "said"), [("lives", True), ("wire", False)])
-def test_what_is_below_a_client_has_no_crictl_script(tmp_path: Path, mode: str, said: bool):
-    settings = Settings("reference", fuzz_dir=tmp_path)
-    facts: Any = SimpleNamespace(runtime_name="r", runtime_version="1")
-    request = request_of("RemoveContainer", container_id="c" * 64)
-    answer = Ok(types.RemoveContainerResponse())
-    found = Finding(Kind.LEAK, mode, "", "cause", "nothing is left", "a sandbox", 0)
-    found.raw = [Call(1, 0.0, 0.1, "RemoveContainer", request, answer, 1)]
-    # As an earlier version left it.
-    folder = tmp_path / "findings" / f"r-1-{found.name}"
-    folder.mkdir(parents=True)
-    (folder / "crictl.sh").write_text("old")
-    write.finding(found, facts, settings)
-    script = Path(found.folder, "crictl.sh")
-    assert script.exists() is said
-    assert not said or "crictl rm -f" in script.read_text()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -265,3 +266,14 @@ def stop(process: subprocess.Popen[str]) -> None:
         process.kill()
         if process.stdout:
             process.stdout.close()
+
+
+@contextlib.contextmanager
+def behind(fault: str, served: Served, folder: Path) -> Iterator[list[str]]:
+    """A proxy with a seeded fault before a runtime; the options that lead to it."""
+    url = f"unix://{folder}/fault.sock"
+    process = command("fault", "--upstream", served.url, "--fault", fault, "--listen", url)
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield [f"--cri-endpoint={url}", f"--cri-test-image={IMAGE}"]
+    stop(process)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from .conftest import IMAGE, Place, Ran, Served, command, stop
+from .conftest import Place, Ran, Served, behind
 
 STABLE = "RuntimeService.Version.stable"
 FAULT = "drift-Version.runtime_version-suffixed-_1"
@@ -24,12 +24,8 @@ NARROW = "--cri-clause=RuntimeService.Version.*"
 @pytest.fixture(scope="module")
 def faulty(served: Served, short: Callable[[], Path]) -> Iterator[list[str]]:
     """Options that lead to a runtime behind a fault."""
-    url = f"unix://{short()}/fault.sock"
-    process = command("fault", "--upstream", served.url, "--fault", FAULT, "--listen", url)
-    assert process.stdout is not None
-    process.stdout.readline()
-    yield [f"--cri-endpoint={url}", f"--cri-test-image={IMAGE}"]
-    stop(process)
+    with behind(FAULT, served, short()) as options:
+        yield options
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 from cri_conformance import cli
 from cri_conformance.api.rpcs import RPCS
 
-from .conftest import IMAGE, Place, Ran, Served, command, stop, wait_for
+from .conftest import Place, Ran, Served, behind, wait_for
 
 #: Lists containers that have siblings as ended while they run: it breaks several clauses.
 FAULT = "ListContainers-siblings-exited"
@@ -29,12 +29,8 @@ CAMPAIGN = ["--cri-fuzz-modes=lives", "--cri-seed=1"]
 @pytest.fixture(scope="module")
 def faulty(served: Served, short: Callable[[], Path]) -> Iterator[list[str]]:
     """Options that lead to a runtime behind the fault."""
-    url = f"unix://{short()}/fault.sock"
-    process = command("fault", "--upstream", served.url, "--fault", FAULT, "--listen", url)
-    assert process.stdout is not None
-    process.stdout.readline()
-    yield [f"--cri-endpoint={url}", f"--cri-test-image={IMAGE}"]
-    stop(process)
+    with behind(FAULT, served, short()) as options:
+        yield options
 
 
 @pytest.fixture(scope="module")
